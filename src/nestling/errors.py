@@ -1,0 +1,82 @@
+"""Everything that Nestling raises on purpose.
+
+NestlingError
+├── InputError (ValueError)        an argument or an array is not what was asked for
+│   ├── NestingError               dims or weights that make no nesting
+│   ├── ShapeError                 arrays whose shapes do not fit the nesting or one another
+│   └── PlanError                  a search plan that cannot be read or run
+├── DataError                      a file or folder is missing, unreadable, or not what it says
+│   ├── ChecksumError              the bytes are not the published ones
+│   └── CheckpointError            a saved model or training state is damaged or of another version
+├── TrainingDivergedError          the loss became NaN or infinite
+└── MissingExtraError (ImportError) an optional dependency is not installed
+
+Every message is one sentence that tells what is wrong, then what to do about it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any, TypeVar
+
+ErrorT = TypeVar("ErrorT", bound="InputError")
+
+
+class NestlingError(Exception):
+    """Base of every error that Nestling raises on purpose."""
+
+
+class InputError(NestlingError, ValueError):
+    """An argument or an array is not what was asked for."""
+
+    @classmethod
+    def of(cls: type[ErrorT], param: str, rule: str, got: Any, do: str = "") -> ErrorT:
+        """Build the house's sentence: ``"{param} must be {rule}; got {got}. {do}"``."""
+        return cls(f"{param} must be {rule}; got {got}." + (f" {do}" if do else ""))
+
+
+class NestingError(InputError):
+    """Dims or weights that make no nesting."""
+
+
+class ShapeError(InputError):
+    """Arrays whose shapes do not fit the nesting or one another."""
+
+
+class PlanError(InputError):
+    """A search plan that cannot be read or run."""
+
+
+class DataError(NestlingError):
+    """A file or folder is missing, unreadable, or not what it says."""
+
+
+class ChecksumError(DataError):
+    """The bytes are not the published ones."""
+
+
+class CheckpointError(DataError):
+    """A saved model or training state is damaged or of another version."""
+
+
+class TrainingDivergedError(NestlingError):
+    """The loss became NaN or infinite."""
+
+
+class MissingExtraError(NestlingError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def require_extra(module: str, extra: str) -> ModuleType:
+    """Import ``module``, or say which extra of Nestling brings it.
+
+    Raises:
+        MissingExtraError: the module cannot be imported; the message holds the pip command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{module.partition('.')[0]} is not installed. Run: pip install 'nestling[{extra}]'"
+        ) from error
