@@ -1,0 +1,223 @@
+"""Nested symmetric InfoNCE (CLIP, ALIGN), fused over rings and gathered across processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from nestling.errors import InputError, ShapeError
+from nestling.losses import weighting
+from nestling.losses.chunks import row_chunks
+from nestling.losses.formed import formed_loss
+from nestling.losses.gather import gather_rows, max_over_processes, sum_over_processes, world
+from nestling.losses.precision import Precision
+from nestling.losses.result import NestedLoss
+from nestling.nesting import Nesting, truncate
+
+LARGEST_LOGIT = 40.0
+"""While 1/τ is below, exp of a logit needs no shift in float32, and one exponential serves rows and columns."""
+
+
+def contrastive(
+    images: Float[Tensor, "b _"],
+    texts: Float[Tensor, "b _"],
+    nesting: Nesting,
+    temperature: float | Float[Tensor, ""],
+    *,
+    weights: Float[Tensor, " k"] | None = None,
+    differentiable_parts: bool = False,
+) -> NestedLoss:
+    """Symmetric InfoNCE of matching rows, at every prefix (Kusupati et al. 2022, §3 with ALIGN's loss).
+
+    Equals, for each m, ``s = truncate(images, m) @ truncate(texts, m).T / τ`` and
+    ``(cross_entropy(s, arange(b)) + cross_entropy(s.T, arange(b))) / 2``, weighted by c_m and summed. All prefixes
+    together cost what the widest costs: s is a running sum over rings, scaled by the prefixes' own norms.
+
+    When torch.distributed is up the batch is that of all processes: every process gets the loss of the whole batch, and
+    gradients whose mean over processes (as DistributedDataParallel takes it) is the single process's with all rows.
+
+    Args:
+        images, texts: (b, d) embeddings, row i of one belonging to row i of the other; they need not be normalised.
+        nesting: the K prefixes; d is its width.
+        temperature: τ > 0, a number or a scalar tensor that gets its gradient.
+        weights: (K,) c_m of this call, the nesting's when None; gets a gradient when it asks for one.
+        differentiable_parts: let ``per_dim`` carry gradients too (single process only); recomputes the logits in the
+            backward pass, slower.
+
+    Raises:
+        ShapeError: shapes that do not fit, or batches of unequal size on the processes.
+        InputError: τ is not positive; parts asked for with several processes.
+    """
+    nesting.check(images, "images")
+    nesting.check(texts, "texts")
+    if images.ndim != 2 or images.shape != texts.shape:
+        raise ShapeError.of("texts", f"as many rows as images {tuple(images.shape)}", f"shape {tuple(texts.shape)}")
+    tau = temperature if isinstance(temperature, Tensor) else torch.tensor(float(temperature), device=images.device)
+    if not float(tau.detach()) > 0:
+        raise InputError.of("temperature", "positive", float(tau.detach()))
+    c = weighting.resolve(weights, nesting, images)
+    if differentiable_parts:
+        return _recomputed(nesting, images, texts, tau, c)
+    return formed_loss(_Form(nesting, Precision.of(images)), c, [images, texts, tau])
+
+
+def _recomputed(nesting: Nesting, images: Tensor, texts: Tensor, tau: Tensor, c: Tensor) -> NestedLoss:
+    if world()[1] > 1:
+        raise InputError.of("differentiable_parts", "False with several processes", True)
+
+    def parts_of(x: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        match = torch.arange(len(x), device=x.device)
+        logits = (truncate(x, m) @ truncate(y, m).T / t for m in nesting)
+        return torch.stack([(F.cross_entropy(s, match) + F.cross_entropy(s.T, match)) / 2 for s in logits])
+
+    parts = checkpoint(parts_of, images, texts, tau, use_reentrant=False)
+    return NestedLoss(torch.dot(c.to(parts.dtype), parts), parts)
+
+
+class _Form:
+    """The fused loss: see `_Walk`."""
+
+    def __init__(self, nesting: Nesting, precision: Precision) -> None:
+        self.nesting, self.precision = nesting, precision
+
+    def __call__(self, inputs: Sequence[Any], c: Tensor, wanted: Sequence[bool]) -> tuple[Tensor, list[Tensor | None]]:
+        images, texts, tau = inputs
+        walk = _Walk(self.nesting, self.precision, images, gather_rows(texts), float(tau))
+        per_dim = walk.loss()
+        if not any(wanted):
+            return per_dim, [None, None, None]
+        grads = walk.gradients(c)
+        return per_dim, [g.to(t.dtype) if want else None for g, t, want in zip(grads, inputs, wanted, strict=True)]
+
+
+class _Walk:
+    """The logits of this process's images with all texts: two walks over chunks of image rows, each ring by ring.
+
+    The first sums the exponentials over rows and columns. The second, with these sums known, turns the logits into
+    gradients by the dot products and adds them up from the last ring to the first.
+    """
+
+    def __init__(self, nesting: Nesting, precision: Precision, images: Tensor, texts: Tensor, tau: float) -> None:
+        self.precision, self.tau, self.rings = precision, tau, nesting.rings()
+        self.x, self.y = precision.cast(images), precision.cast(texts)
+        self.u, self.v = self._inverse_norms(images), self._inverse_norms(texts)  # (K, b), (K, B)
+        self.first = world()[0] * len(images)  # row i matches column first + i
+        width = len(self.y) * self.u.itemsize
+        self.chunks = row_chunks(len(self.x), max(width * (len(nesting) + 3), 1), images.device)
+        self.shifted = 1 / tau > LARGEST_LOGIT
+        # Sums of exp(logit - top) over each row (K, b) and column (K, B); tops stay 0 where no shift is needed.
+        self.row_tops, self.row_sums = torch.zeros_like(self.u), torch.zeros_like(self.u)
+        self.column_tops, self.column_sums = torch.zeros_like(self.v), torch.zeros_like(self.v)
+
+    def loss(self) -> Tensor:
+        """(K,) losses over the rows of all processes; leaves the softmax sums behind."""
+        match = self._sum_shifted() if self.shifted else self._sum_unshifted()
+        own = slice(self.first, self.first + len(self.x))
+        if self.shifted:
+            losses = self.row_sums.log() + self.column_sums[:, own].log() + (self.row_tops - match)
+            losses += self.column_tops[:, own] - match
+        else:  # not log(sum) - match: the logits' magnitude would be rounded into a small difference
+            losses = (self.row_sums / match.exp()).log() + (self.column_sums[:, own] / match.exp()).log()
+        return sum_over_processes(losses.sum(1)) / (2 * len(self.y))
+
+    def gradients(self, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """d Σ c_m L_m by images (b, d), texts (b, d) and τ, times the processes, whose mean is taken later."""
+        to_x = torch.zeros_like(self.x, dtype=self.precision.add)
+        to_y = torch.zeros_like(self.y, dtype=self.precision.add)
+        radial_x, radial_y = torch.zeros_like(self.u), torch.zeros_like(self.v)
+        factor = c * (world()[1] / (2 * len(self.y)))
+        room = self._room(3 + len(self.rings))
+        for rows in self.chunks:
+            dots, outer, scratch, *parts = room[:, : rows.stop - rows.start]
+            for k, g in self._logits(rows, dots, outer, parts):
+                self._to_gradient(g, k, rows, factor[k], outer, scratch)
+                torch.mul(g, dots, out=scratch)
+                radial_x[k, rows] = scratch.sum(1)
+                radial_y[k] += scratch.sum(0)
+            self._inwards(rows, parts, to_x, to_y)
+        self._leave_sphere(to_x, self.x, radial_x * self.u.square())
+        self._leave_sphere(to_y, self.y, radial_y * self.v.square())
+        own = sum_over_processes(to_y)[self.first : self.first + len(self.x)]
+        return to_x, own, -radial_x.sum() / self.tau
+
+    def _inverse_norms(self, x: Tensor) -> Tensor:
+        squares = torch.stack([x.detach()[:, ring].to(self.precision.add).square().sum(1) for ring in self.rings])
+        norms = squares.cumsum(0).sqrt()
+        return torch.where(norms > 0, 1 / norms, 0)
+
+    def _room(self, layers: int) -> Tensor:
+        largest = max((c.stop - c.start for c in self.chunks), default=0)
+        return self.u.new_empty((layers, largest, len(self.y)))
+
+    def _logits(self, rows: slice, dots: Tensor, outer: Tensor, outs: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
+        """Prefix after prefix: its running dot products, ``outer = u vᵀ/τ`` and the logits ``dots · outer``."""
+        dots.zero_()
+        for k, (ring, out) in enumerate(zip(self.rings, outs, strict=True)):
+            self.precision.add_product(dots, self.x[rows, ring], self.y[:, ring].T)
+            torch.mul(self.u[k, rows, None], self.v[k] / self.tau, out=outer)
+            yield k, torch.mul(dots, outer, out=out)
+
+    def _matches(self, z: Tensor, rows: slice) -> Tensor:
+        return z.diagonal(self.first + rows.start)
+
+    def _walk_once(self) -> Iterator[tuple[slice, int, Tensor]]:
+        """Each chunk's logits at each prefix, in one reused buffer."""
+        room = self._room(3)
+        for rows in self.chunks:
+            dots, outer, out = room[:, : rows.stop - rows.start]
+            for k, z in self._logits(rows, dots, outer, [out] * len(self.rings)):
+                yield rows, k, z
+
+    def _sum_unshifted(self) -> Tensor:
+        match = torch.empty_like(self.u)
+        for rows, k, z in self._walk_once():
+            match[k, rows] = self._matches(z, rows)
+            self.row_sums[k, rows] = z.exp_().sum(1)
+            self.column_sums[k] += z.sum(0)
+        sum_over_processes(self.column_sums)
+        return match
+
+    def _sum_shifted(self) -> Tensor:
+        match = torch.empty_like(self.u)
+        tops = torch.full_like(self.v, -torch.inf)
+        for rows, k, z in self._walk_once():
+            match[k, rows] = self._matches(z, rows)
+            self.row_tops[k, rows] = z.amax(1)
+            top = torch.maximum(tops[k], z.amax(0))
+            self.row_sums[k, rows] = (z - self.row_tops[k, rows, None]).exp_().sum(1)
+            self.column_sums[k].mul_(torch.exp(tops[k] - top)).add_(z.sub_(top).exp_().sum(0))
+            tops[k] = top
+        self.column_tops = max_over_processes(tops.clone())
+        sum_over_processes(self.column_sums.mul_(torch.exp(tops - self.column_tops)))
+        return match
+
+    def _to_gradient(self, z: Tensor, k: int, rows: slice, factor: Tensor, outer: Tensor, scratch: Tensor) -> None:
+        """In place: logits → factor · (softmax over the row + over the column - 2 · match) · outer."""
+        by_row, by_column = self.row_sums[k, rows, None].reciprocal(), self.column_sums[k].reciprocal()
+        if self.shifted:
+            torch.sub(z, self.row_tops[k, rows, None], out=scratch).exp_().mul_(by_row)
+            z.sub_(self.column_tops[k]).exp_().mul_(by_column).add_(scratch)
+        else:
+            torch.add(by_row, by_column, out=scratch)
+            z.exp_().mul_(scratch)
+        self._matches(z, rows).sub_(2)
+        z.mul_(outer.mul_(factor))
+
+    def _inwards(self, rows: slice, parts: Sequence[Tensor], to_x: Tensor, to_y: Tensor) -> None:
+        """A ring's dot products are in its own prefix and in all larger ones: sum their gradients from the last."""
+        for k, ring in reversed(list(enumerate(self.rings))):
+            g = parts[k] if k + 1 == len(parts) else parts[k].add_(parts[k + 1])
+            sums = len(parts) - k + 1  # the prefixes that share this ring, and one
+            self.precision.add_product(to_x[rows, ring], g, self.y[:, ring], parts=sums)
+            self.precision.add_product(to_y[:, ring], g.T, self.x[rows, ring], parts=-(-sums // len(self.chunks)))
+
+    def _leave_sphere(self, grad: Tensor, x: Tensor, radial: Tensor) -> None:
+        """Subtract what only lengthens a prefix: a cosine does not change along it."""
+        for k, ring in enumerate(self.rings):
+            grad[:, ring].addcmul_(x[:, ring].to(grad.dtype), radial[k:].sum(0)[:, None], value=-1)

@@ -1,0 +1,99 @@
+"""The target side of cross-entropy: labels, smoothing, ignored rows and the reduction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nestling.errors import InputError, ShapeError
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What each row of logits should say.
+
+    Attributes:
+        labels: (b, 1) classes; 0 at ignored rows.
+        kept: (b, 1) one, or zero at ignored rows.
+        scale: what a sum over rows is multiplied with: 1/kept rows for the mean, else 1.
+        classes, smoothing, ignore_index, reduction: as in `torch.nn.functional.cross_entropy`.
+    """
+
+    labels: Tensor
+    kept: Tensor
+    scale: Tensor
+    classes: int
+    smoothing: float
+    ignore_index: int
+    reduction: str
+
+    @classmethod
+    def of(
+        cls,
+        labels: Tensor,
+        classes: int,
+        *,
+        smoothing: float,
+        ignore_index: int,
+        reduction: str,
+        dtype: torch.dtype,
+    ) -> Targets:
+        """Check the labels and prepare them.
+
+        Raises:
+            ShapeError: labels are not one per row.
+            InputError: a label outside 0 … c-1 (seen on the CPU; a GPU asserts), an unknown reduction, smoothing
+                outside 0 … 1.
+        """
+        if labels.ndim != 1:
+            raise ShapeError.of("labels", "one class per row, shape (b,)", f"shape {tuple(labels.shape)}")
+        if reduction not in ("mean", "sum", "none"):
+            raise InputError.of("reduction", "'mean', 'sum' or 'none'", repr(reduction))
+        if not 0.0 <= smoothing <= 1.0:
+            raise InputError.of("label_smoothing", "between 0 and 1", smoothing)
+        kept = labels != ignore_index
+        known = torch.where(kept, labels, 0)
+        if labels.device.type == "cpu" and len(labels) and not 0 <= int(known.min()) <= int(known.max()) < classes:
+            raise InputError.of(
+                "labels",
+                f"classes 0 … {classes - 1}",
+                f"{int(known.min())} … {int(known.max())}",
+                "Check the head.",
+            )
+        weight = kept.to(dtype)
+        scale = weight.sum().reciprocal() if reduction == "mean" else torch.ones_like(weight.sum())
+        return cls(known[:, None], weight[:, None], scale, classes, smoothing, ignore_index, reduction)
+
+    def exponentials(self, z: Tensor, rows: slice, out: Tensor) -> tuple[Tensor, Tensor]:
+        """The summed loss of logits `z` (B, c), and the sums (B, 1) of ``out = exp(z - max z)``; `out` may be `z`."""
+        labels, kept = self.labels[rows], self.kept[rows]
+        wished = z.gather(1, labels) * (1 - self.smoothing)
+        if self.smoothing:
+            wished += z.mean(1, keepdim=True) * self.smoothing
+        top = z.amax(1, keepdim=True)
+        total = torch.sub(z, top, out=out).exp_().sum(1, keepdim=True)
+        loss = (total.log() + top - wished) * kept
+        return loss.sum(), total
+
+    def subtract_(self, exponentials: Tensor, total: Tensor, rows: slice) -> None:
+        """``exponentials -= total · target``: what is left is the gradient times `total`.
+
+        Before the division, not after it: at the label both are large and nearly equal.
+        """
+        exponentials.scatter_add_(1, self.labels[rows], total * (self.smoothing - 1))
+        if self.smoothing:
+            exponentials.sub_(total * (self.smoothing / self.classes))
+
+    def loss(self, z: Tensor) -> Tensor:
+        """Plain cross-entropy of logits `z` (b, c): differentiable, reduced as asked."""
+        labels = torch.where(self.kept.bool(), self.labels, self.ignore_index)[:, 0]
+        return F.cross_entropy(
+            z,
+            labels,
+            label_smoothing=self.smoothing,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+        )

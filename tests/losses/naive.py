@@ -1,0 +1,34 @@
+"""The plain per-prefix loops that every fused loss must equal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nestling.nesting import Nesting
+
+
+def mrl(x: Tensor, y: Tensor, nesting: Nesting, heads: list[Tensor], biases: list[Tensor] | None, **how: Any) -> Tensor:
+    """(K,) cross-entropies of one head per prefix."""
+    given = biases or [None] * len(nesting)
+    return torch.stack(
+        [F.cross_entropy(F.linear(x[:, :m], w, b), y, **how) for m, w, b in zip(nesting, heads, given, strict=True)]
+    )
+
+
+def mrl_e(x: Tensor, y: Tensor, nesting: Nesting, head: Tensor, bias: Tensor | None, **how: Any) -> Tensor:
+    """(K,) cross-entropies of one sliced head."""
+    return torch.stack([F.cross_entropy(F.linear(x[:, :m], head[:, :m], bias), y, **how) for m in nesting])
+
+
+def infonce(x: Tensor, y: Tensor, nesting: Nesting, tau: Tensor) -> Tensor:
+    """(K,) symmetric InfoNCE losses."""
+    losses = []
+    for m in nesting:
+        s = F.normalize(x[:, :m], dim=1) @ F.normalize(y[:, :m], dim=1).T / tau
+        match = torch.arange(len(s))
+        losses.append((F.cross_entropy(s, match) + F.cross_entropy(s.T, match)) / 2)
+    return torch.stack(losses)
