@@ -1,0 +1,29 @@
+"""Data sets and formats in, arrays out: one file per data set or format.
+
+`nestling.data.loader` is the edge to torch and is imported by its own name; nothing here needs torch, and
+Pillow and pyarrow load only when a function that needs them is called.
+"""
+
+from __future__ import annotations
+
+from nestling.data.cache import data_folder
+from nestling.data.fashion_mnist import fashion_mnist
+from nestling.data.image_folder import ImageFolder, Unreadable, image_folder
+from nestling.data.images import Duplicates, LabelledImages, Split, duplicates_across, split
+from nestling.data.vectors import load_labels, load_vectors, save_vectors
+
+__all__ = [
+    "Duplicates",
+    "ImageFolder",
+    "LabelledImages",
+    "Split",
+    "Unreadable",
+    "data_folder",
+    "duplicates_across",
+    "fashion_mnist",
+    "image_folder",
+    "load_labels",
+    "load_vectors",
+    "save_vectors",
+    "split",
+]

@@ -1,0 +1,368 @@
+"""Vectors and labels in files: .npy, .npz, .safetensors, .parquet; never pickle.
+
+Files are untrusted: sizes that a header promises are compared with the file before anything is allocated or
+mapped, and whatever a damaged file makes a reader raise comes out as one `DataError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import math
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple, cast
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from nestling.data.cache import replacing
+from nestling.errors import DataError, InputError, NestlingError, ShapeError, require_extra
+
+KEY = "vectors"  # the name under which `save_vectors` writes where a format has names
+
+_CHUNK_BYTES = 1 << 24
+_DEFLATE_RATIO = 1100  # deflate cannot shrink more than 1032 times: a zip that claims so lies about its size
+_FLOATS = tuple(np.dtype(name) for name in ("float16", "float32", "float64"))
+_SAFETENSORS_TYPES = {
+    **{"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2", "BOOL": "?", "U8": "u1", "I8": "i1"},
+    **{"U16": "<u2", "U32": "<u4", "U64": "<u8", "I16": "<i2", "I32": "<i4", "I64": "<i8"},
+}
+
+Wanted = Literal["vectors", "labels"]
+
+
+def load_vectors(path: str | os.PathLike[str], *, key: str | None = None) -> Float[np.ndarray, "n d"]:
+    """Read n ≥ 1 vectors of d ≥ 1 finite numbers, float16, float32 or float64.
+
+    .npy and .safetensors are memory-mapped, read-only (bfloat16 is widened to float32 in memory); .npz and
+    .parquet are read into memory. The check for NaN and infinity reads every number once, in chunks.
+
+    Args:
+        path: .npy, .npz, .safetensors or .parquet (one list column of equal lengths).
+        key: which array or column; needed only when the file has several.
+
+    Raises:
+        InputError: the key is not in the file, or the format has no keys.
+        DataError: the file is missing, damaged, of another format, or not such an array.
+        MissingExtraError: .parquet without pyarrow.
+    """
+    file = _checked_file(path)
+    array = _read(file, key, "vectors")
+    problem = _shape_problem(array, 2) or _vector_problem(array)
+    if problem:
+        raise DataError(f"{file} holds {problem}")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def load_labels(path: str | os.PathLike[str], *, key: str | None = None) -> Shaped[np.ndarray, " n"]:
+    """Read n ≥ 1 labels into memory: int64, or strings (NumPy's fixed-width unicode).
+
+    Args:
+        path: .npy, .npz, .safetensors (integers only) or .parquet (a column of integers or strings).
+        key: which array or column; needed only when the file has several.
+
+    Raises:
+        InputError: the key is not in the file, or the format has no keys.
+        DataError: the file is missing, damaged, of another format, or holds no labels.
+        MissingExtraError: .parquet without pyarrow.
+    """
+    file = _checked_file(path)
+    array = _read(file, key, "labels")
+    problem = _shape_problem(array, 1)
+    if problem is None and array.dtype.kind not in "iuU":
+        problem = f"{array.dtype} numbers. Labels are integers or strings: convert them with .astype(int)."
+    if problem is None and array.dtype == np.uint64 and array.max() > np.iinfo(np.int64).max:
+        problem = f"the label {array.max()}, too large for int64. Number the classes from 0."
+    if problem:
+        raise DataError(f"{file} holds {problem}")
+    return np.array(array) if array.dtype.kind == "U" else np.array(array, np.int64)
+
+
+def save_vectors(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Write (n, d) vectors, whole or not at all; `load_vectors` gives them back bit for bit.
+
+    The array or column is named "vectors" where the format has names.
+
+    Raises:
+        InputError: not a finite float16, float32 or float64 array, or an unknown suffix.
+        ShapeError: not (n ≥ 1, d ≥ 1).
+        DataError: the file cannot be written.
+        MissingExtraError: .parquet without pyarrow.
+    """
+    file = Path(path)
+    if file.suffix.lower() not in _FORMATS:
+        raise InputError.of("path", f"a file ending in {_suffixes()}", repr(str(file)))
+    problem = _shape_problem(array, 2)
+    if problem:
+        raise ShapeError(f"array holds {problem}")
+    problem = _vector_problem(array)
+    if problem:
+        raise InputError(f"array holds {problem}")
+    native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    with replacing(file) as stream:
+        _FORMATS[file.suffix.lower()].write(stream, native)
+
+
+# --- checks ----------------------------------------------------------------------------------------------
+
+
+def _checked_file(path: str | os.PathLike[str]) -> Path:
+    file = Path(path)
+    if file.suffix.lower() not in _FORMATS:
+        raise DataError(f"{file} has the ending {file.suffix!r}, which is not read. Use {_suffixes()}.")
+    try:
+        mode = file.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(f"{file} cannot be opened: {error}. Check the path.") from error
+    if not stat.S_ISREG(mode):  # a pipe would block for ever
+        raise DataError(f"{file} is not a file. Give the path of a file.")
+    return file
+
+
+def _shape_problem(array: np.ndarray, ndim: int) -> str | None:
+    form = "(n, d), one vector per row" if ndim == 2 else "(n,), one label per row"
+    if array.ndim != ndim:
+        return f"an array of shape {array.shape}. It must be {form}."
+    if 0 in array.shape:
+        return f"nothing: its shape is {array.shape}. It must be {form}, with at least one."
+    return None
+
+
+def _vector_problem(array: np.ndarray) -> str | None:
+    if array.dtype.kind in "iub":
+        return f"{array.dtype} numbers, not floating ones. Convert them with .astype('float32')."
+    if array.dtype.newbyteorder("=") not in _FLOATS:
+        return f"{array.dtype}, not floating numbers. Convert them to float32."
+    row = _first_bad_row(array)
+    return None if row is None else f"NaN or infinity, first in row {row}. Remove such rows."
+
+
+def _first_bad_row(array: np.ndarray) -> int | None:
+    """The first row that is not finite; by chunks of rows, so that a mapped file is not copied whole."""
+    step = max(1, _CHUNK_BYTES // max(1, array.shape[1] * array.itemsize))
+    for start in range(0, len(array), step):
+        good = np.isfinite(array[start : start + step]).all(axis=1)
+        if not good.all():
+            return start + int(np.argmin(good))
+    return None
+
+
+def _chosen(names: Sequence[str], key: str | None, file: Path, what: str) -> str:
+    listed = ", ".join(map(repr, names[:20])) + (" …" if len(names) > 20 else "")
+    if key is not None:
+        if key not in names:
+            raise InputError.of("key", f"one of {listed} in {file}", repr(key))
+        return key
+    if len(names) != 1:
+        found = f"{len(names)} {what}: {listed}. Choose one with key" if names else f"no {what}. Check the file"
+        raise DataError(f"{file} holds {found}.")
+    return names[0]
+
+
+# --- formats ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _damage_is_data_error(file: Path) -> Generator[None, None, None]:
+    """Bytes that nobody vouches for make readers raise anything (ValueError, struct.error, zlib.error,
+    SyntaxError, UnicodeDecodeError, MemoryError, Rust and Arrow errors …): all of it means one thing."""
+    try:
+        yield
+    except NestlingError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        raise DataError(f"{file} cannot be read, it may be damaged: {reason}. Write it again.") from error
+
+
+def _read(file: Path, key: str | None, wanted: Wanted) -> np.ndarray:
+    reader = _FORMATS[file.suffix.lower()].read
+    with _damage_is_data_error(file):
+        return reader(file, key, wanted)
+
+
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def _npy_header(stream: IO[bytes] | io.BufferedIOBase, file: Path) -> _Header:
+    """Read the header and leave the stream at the numbers."""
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:  # 3.0 is for structured arrays with unicode names: no vectors
+        raise DataError(f"{file} has the .npy version {version}, which is not read. Write it again.")
+    header = _Header(*readers[version](stream))
+    if header.dtype.hasobject:
+        raise DataError(f"{file} holds Python objects (pickle), which are never loaded. Convert to float32.")
+    if any(size < 0 for size in header.shape):
+        raise DataError(f"{file} has a damaged header: shape {header.shape}. Write it again.")
+    return header
+
+
+def _read_npy(file: Path, key: str | None, _: Wanted) -> np.ndarray:
+    if key is not None:
+        raise InputError.of("key", "left out for .npy, which holds one array", repr(key))
+    with file.open("rb") as stream:
+        header = _npy_header(stream, file)
+        start, size = stream.tell(), os.fstat(stream.fileno()).st_size
+    if start + header.bytes > size:
+        raise DataError(
+            f"{file} is cut short: its header promises {header.bytes} bytes of numbers, "
+            f"but {size - start} follow. Copy or write it again."
+        )
+    return _mapped(file, header.dtype, start, header.shape, "F" if header.fortran else "C")
+
+
+def _mapped(
+    file: Path, dtype: np.dtype[Any], start: int, shape: tuple[int, ...], order: Literal["C", "F"] = "C"
+) -> np.ndarray:
+    if math.prod(shape) * dtype.itemsize == 0:  # nothing cannot be mapped
+        return np.empty(shape, dtype)
+    return np.memmap(file, dtype=dtype, mode="r", offset=start, shape=shape, order=order)
+
+
+def _read_npz(file: Path, key: str | None, _: Wanted) -> np.ndarray:
+    """Into memory, although an uncompressed one could be mapped: so zip's checksum is checked."""
+    with zipfile.ZipFile(file) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        info = members[_chosen(list(members), key, file, "arrays")]
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(f"{file} is compressed in a way that NumPy does not write. Write it again.")
+        with archive.open(info) as stream:
+            header = _npy_header(stream, file)
+            possible = min(info.file_size, file.stat().st_size * _DEFLATE_RATIO)
+            if header.bytes > possible:
+                raise DataError(f"{file} is cut short or damaged: {header.bytes} bytes promised. Write it again.")
+        with archive.open(info) as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+            if stream.read(1):  # also makes zipfile compare its checksum, which it does at the end
+                raise DataError(f"{file} has bytes after the array's end. Write it again.")
+    return array
+
+
+def _read_safetensors(file: Path, key: str | None, _: Wanted) -> np.ndarray:
+    safetensors: Any = importlib.import_module("safetensors")  # untyped in places
+
+    # Opening with the library checks the whole header against the file; mapping is ours, since it copies.
+    with safetensors.safe_open(str(file), framework="numpy") as tensors:
+        names = sorted(map(str, tensors.keys()))
+    name = _chosen(names, key, file, "arrays")
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        entry = json.loads(stream.read(length))[name]
+    if entry["dtype"] not in _SAFETENSORS_TYPES:
+        raise DataError(f"{file} holds {entry['dtype']} numbers, which are not read. Convert to float32.")
+    dtype = np.dtype(_SAFETENSORS_TYPES[entry["dtype"]])
+    array = _mapped(file, dtype, 8 + length + entry["data_offsets"][0], tuple(entry["shape"]))
+    if entry["dtype"] != "BF16":
+        return array
+    # bfloat16 is the upper half of a float32, and NumPy has no such type.
+    return (array.astype(np.uint32) << 16).view(np.float32)
+
+
+def _read_parquet(file: Path, key: str | None, wanted: Wanted) -> np.ndarray:
+    parquet = require_extra("pyarrow.parquet", "parquet")
+    fits, what = (_is_list, "list columns") if wanted == "vectors" else (_is_label, "label columns")
+    with parquet.ParquetFile(file, page_checksum_verification=True) as source:
+        names = [str(field.name) for field in source.schema_arrow if fits(field.type)]
+        name = _chosen(names, key, file, what)
+        column = source.read(columns=[name]).column(name)
+    if column.null_count:
+        row = column.is_null().to_numpy().argmax()
+        raise DataError(f"{file} has an empty cell in column {name!r}, row {row}. Remove such rows.")
+    return _list_column(column, file, name) if wanted == "vectors" else _label_column(column)
+
+
+def _list_column(column: Any, file: Path, name: str) -> np.ndarray:
+    """An Arrow list column to (n, d); NaN stands for an empty number and is found later."""
+    lengths = require_extra("pyarrow.compute", "parquet").list_value_length(column).to_numpy()
+    ragged = np.flatnonzero(lengths != lengths[:1])
+    if len(ragged):
+        row = int(ragged[0])
+        raise DataError(
+            f"{file} has lists of unequal length in column {name!r}: {lengths[0]} numbers in row 0, "
+            f"{lengths[row]} in row {row}. Make them equal."
+        )
+    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    values: np.ndarray = np.concatenate(parts) if parts else np.empty(0, np.float32)
+    return values.reshape(len(lengths), int(lengths[0]) if len(lengths) else 0)
+
+
+def _label_column(column: Any) -> np.ndarray:
+    if _arrow("is_integer", column.type):
+        return cast(np.ndarray, column.to_numpy())
+    return np.array(column.to_pylist(), np.str_)
+
+
+def _is_list(kind: Any) -> bool:
+    return any(_arrow(test, kind) for test in ("is_list", "is_large_list", "is_fixed_size_list"))
+
+
+def _is_label(kind: Any) -> bool:
+    """Integers, strings, or a dictionary of them (what pandas makes of a categorical)."""
+    inner = kind.value_type if _arrow("is_dictionary", kind) else kind
+    return any(_arrow(test, inner) for test in ("is_integer", "is_string", "is_large_string", "is_string_view"))
+
+
+def _arrow(test: str, kind: Any) -> bool:
+    return bool(getattr(require_extra("pyarrow.types", "parquet"), test)(kind))
+
+
+def _write_npy(stream: IO[bytes], array: np.ndarray) -> None:
+    np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def _write_npz(stream: IO[bytes], array: np.ndarray) -> None:
+    np.savez(stream, allow_pickle=False, **{KEY: array})
+
+
+def _write_safetensors(stream: IO[bytes], array: np.ndarray) -> None:
+    """The header's length (8 bytes), the header (JSON, padded to 8 with spaces), the numbers.
+
+    By hand, since the library wants either a path or all the bytes in memory once more.
+    """
+    kinds = {np.dtype(code): name for name, code in _SAFETENSORS_TYPES.items()}
+    entry = {"dtype": kinds[array.dtype], "shape": array.shape, "data_offsets": (0, array.nbytes)}
+    header = json.dumps({KEY: entry}).encode()
+    header += b" " * (-len(header) % 8)
+    stream.write(len(header).to_bytes(8, "little") + header)
+    stream.write(array.data)
+
+
+def _write_parquet(stream: IO[bytes], array: np.ndarray) -> None:
+    parquet = require_extra("pyarrow.parquet", "parquet")
+    arrow = require_extra("pyarrow", "parquet")
+    rows = arrow.FixedSizeListArray.from_arrays(arrow.array(array.reshape(-1)), array.shape[1])
+    # Random-looking floats do not compress and have no dictionary; the checksum finds flipped bits.
+    parquet.write_table(
+        arrow.table({KEY: rows}), stream, compression="none", use_dictionary=False, write_page_checksum=True
+    )
+
+
+class _Format(NamedTuple):
+    read: Callable[[Path, str | None, Wanted], np.ndarray]
+    write: Callable[[IO[bytes], np.ndarray], None]
+
+
+_FORMATS = {
+    ".npy": _Format(_read_npy, _write_npy),
+    ".npz": _Format(_read_npz, _write_npz),
+    ".safetensors": _Format(_read_safetensors, _write_safetensors),
+    ".parquet": _Format(_read_parquet, _write_parquet),
+}
+
+
+def _suffixes() -> str:
+    return ", ".join(_FORMATS)
