@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 NATIVE := $(wildcard src/nestling/search/native/*.cpp src/nestling/search/native/*.h)
+# The editable install knows packages by name: a new one needs a new install.
+PACKAGES := $(shell find src -name __init__.py)
 
 .PHONY: demo test soak check coverage wheel clean
 .DELETE_ON_ERROR:
@@ -27,7 +29,7 @@ check: $(STAMP)
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --no-isolation
 
-$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
+$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(NATIVE) $(PACKAGES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(BUILD_TOOLS)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev]'

@@ -1,0 +1,82 @@
+"""The probe against scikit-learn used plainly, and rows of heads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from nestling import Nesting
+from nestling.errors import InputError, ShapeError
+from nestling.evaluation import linear_probe, probe_each, top1_rows
+
+
+def blobs(n: int, seed: int, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, n)
+    centres = np.random.default_rng(9).standard_normal((4, 12))
+    # Dims of very different size, one of them constant: what standardisation is for.
+    x = (centres[labels] + rng.standard_normal((n, 12))) * np.logspace(-3, 3, 12) + 5
+    x[:, 4] = 1
+    return x.astype(dtype), labels
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_probe_is_a_standardised_logistic_regression(dtype: type) -> None:
+    (x, y), (test_x, test_y) = blobs(400, 0, dtype), blobs(200, 1, dtype)
+    probe = linear_probe(x, y, test_x, test_y, seed=0)
+    plain = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-7, max_iter=9999)).fit(x, y)
+    assert (probe.predicted == plain.predict(test_x)).mean() >= 0.99
+    assert probe.correct.tolist() == (probe.predicted == test_y).tolist()
+    assert probe.converged
+    row = probe.row("MRL")
+    assert (row.system, row.metric, row.dims, row.n) == ("MRL", "probe_top1", 12, 200)
+    assert row.value == pytest.approx(plain.score(test_x, test_y), abs=0.01)
+    assert row.value > 0.7
+
+
+def test_stopping_early_is_told(recwarn: pytest.WarningsRecorder) -> None:
+    (x, y), (test_x, test_y) = blobs(400, 0), blobs(20, 1)
+    assert not linear_probe(x, y, test_x, test_y, seed=0, steps=2).converged
+    assert not recwarn.list
+
+
+def test_a_probe_for_every_prefix() -> None:
+    (x, y), (test_x, test_y) = blobs(300, 0), blobs(100, 1)
+    probes = probe_each(x, y, test_x, test_y, Nesting((3, 12)), seed=0)
+    assert [probe.dims for probe in probes] == [3, 12]
+    alone = linear_probe(x[:, :3].copy(), y, test_x[:, :3], test_y, seed=0)
+    assert np.array_equal(probes[0].predicted, alone.predicted)
+
+
+def test_rows_of_a_head() -> None:
+    predicted = np.array([["a", "b", "c", "d"], ["a", "a", "a", "a"]])
+    rows = top1_rows(predicted, np.array(["a", "b", "c", "x"]), Nesting((8, 16)), system="MRL-E")
+    assert [(row.system, row.metric, row.dims, row.value, row.n) for row in rows] == [
+        ("MRL-E", "head_top1", 8, 0.75, 4),
+        ("MRL-E", "head_top1", 16, 0.25, 4),
+    ]
+
+
+X, Y = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32), np.arange(6) % 2
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda: linear_probe(X, Y[:5], X, Y, seed=0), ShapeError, "train_y must be one per vector"),
+        (lambda: linear_probe(X, Y, X, Y[:5], seed=0), ShapeError, "test_y must be one per vector"),
+        (lambda: linear_probe(X[0], Y, X, Y, seed=0), ShapeError, "train_x must be a matrix"),
+        (lambda: linear_probe(X, Y, X[:, :2], Y, seed=0), ShapeError, "train_x and test_x must be equally wide"),
+        (lambda: linear_probe(X * np.float32(np.inf), Y, X, Y, seed=0), InputError, "train_x must be finite"),
+        (lambda: linear_probe(X, Y * 0, X, Y, seed=0), InputError, "at least two classes"),
+        (lambda: probe_each(X, Y, X, Y, Nesting((2, 4)), seed=0), ShapeError, "train_x must be 4 wide"),
+        (lambda: top1_rows(Y, Y, Nesting((2,))), ShapeError, "predicted must be of one line per prefix"),
+        (lambda: top1_rows(Y[None], Y[:3], Nesting((2,))), ShapeError, "labels must be one per vector"),
+    ],
+)
+def test_errors_say_what_is_wrong(call: object, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        call()  # type: ignore[operator]
