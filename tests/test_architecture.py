@@ -19,18 +19,19 @@ SOURCE = Path(__file__).parents[1] / "src" / "nestling"
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "nesting": set(),
+    "files": set(),
     "metrics": {"nesting"},
     "losses": {"nesting"},
-    "data": {"nesting"},
-    "models": {"losses"},
+    "data": {"nesting", "files"},
+    "models": {"losses", "files"},
     "search": {"nesting", "metrics"},
-    "evaluation": {"nesting", "metrics", "search"},
+    "evaluation": {"nesting", "metrics", "search", "files"},
     "training": {"losses", "models", "data"},
     "baselines": {"training", "models"},
     "studies": {"evaluation", "baselines"},
     "cli": {"studies"},
 }
-TORCH_FREE = ("errors", "nesting", "metrics", "data", "search", "evaluation")
+TORCH_FREE = ("errors", "nesting", "files", "metrics", "data", "search", "evaluation")
 HEAVY = {"torch", "accelerate", "transformers"}
 
 

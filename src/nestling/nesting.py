@@ -161,8 +161,8 @@ def truncate(x: ArrayT, m: int) -> ArrayT:
 
 def _unit_array(x: Any) -> Any:
     lengths = np.linalg.norm(x, axis=-1, keepdims=True)
-    nonzero: Any = np.where(lengths == 0, np.ones_like(lengths), lengths)
-    return x / nonzero
+    lengths[lengths == 0] = 1
+    return x / lengths
 
 
 def _unit_tensor(x: Any) -> Any:

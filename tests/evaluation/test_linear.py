@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from nestling import Nesting
 from nestling.errors import InputError, ShapeError
@@ -17,24 +15,37 @@ def blobs(n: int, seed: int, dtype: type = np.float32) -> tuple[np.ndarray, np.n
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, n)
     centres = np.random.default_rng(9).standard_normal((4, 12))
-    # Dims of very different size, one of them constant: what standardisation is for.
-    x = (centres[labels] + rng.standard_normal((n, 12))) * np.logspace(-3, 3, 12) + 5
+    x = (centres[labels] + rng.standard_normal((n, 12))) * np.linspace(0.3, 1.5, 12) + 5
     x[:, 4] = 1
     return x.astype(dtype), labels
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_probe_is_a_standardised_logistic_regression(dtype: type) -> None:
+def test_the_probe_is_a_logistic_regression_of_centred_vectors(dtype: type) -> None:
     (x, y), (test_x, test_y) = blobs(400, 0, dtype), blobs(200, 1, dtype)
     probe = linear_probe(x, y, test_x, test_y, seed=0)
-    plain = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-7, max_iter=9999)).fit(x, y)
-    assert (probe.predicted == plain.predict(test_x)).mean() >= 0.99
+    mean, scale = x.mean(0), (x - x.mean(0)).std()
+    plain = LogisticRegression(tol=1e-7, max_iter=9999).fit((x - mean) / scale, y)
+    assert (probe.predicted == plain.predict((test_x - mean) / scale)).mean() >= 0.99
     assert probe.correct.tolist() == (probe.predicted == test_y).tolist()
     assert probe.converged
     row = probe.row("MRL")
     assert (row.system, row.metric, row.dims, row.n) == ("MRL", "probe_top1", 12, 200)
-    assert row.value == pytest.approx(plain.score(test_x, test_y), abs=0.01)
+    assert row.value == pytest.approx(plain.score((test_x - mean) / scale, test_y), abs=0.01)
     assert row.value > 0.7
+
+
+def test_rotating_scaling_and_moving_the_vectors_changes_nothing() -> None:
+    (x, y), (test_x, test_y) = blobs(400, 0, np.float64), blobs(200, 1, np.float64)
+    turn = np.linalg.qr(np.random.default_rng(2).standard_normal((12, 12)))[0] * 1e4
+    probe = linear_probe(x, y, test_x, test_y, seed=0)
+    turned = linear_probe(x @ turn + 7, y, test_x @ turn + 7, test_y, seed=0)
+    assert (probe.predicted == turned.predicted).mean() >= 0.99
+
+
+def test_vectors_that_are_all_equal_are_no_error() -> None:
+    x = np.ones((6, 3), np.float32)
+    assert linear_probe(x, np.array([0, 1, 1, 1, 1, 1]), x, np.ones(6, np.int64), seed=0).row().value == 1.0
 
 
 def test_stopping_early_is_told(recwarn: pytest.WarningsRecorder) -> None:

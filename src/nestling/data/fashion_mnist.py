@@ -24,9 +24,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from nestling.data.cache import check_sha256, data_folder, write_file
+from nestling.data.cache import check_sha256, data_folder
 from nestling.data.images import LabelledImages
 from nestling.errors import ChecksumError, DataError, InputError
+from nestling.files import write_file
 
 CLASSES = (
     "T-shirt/top",

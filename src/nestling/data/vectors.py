@@ -21,8 +21,8 @@ from typing import IO, Any, Literal, NamedTuple, cast
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from nestling.data.cache import replacing
 from nestling.errors import DataError, InputError, NestlingError, ShapeError, require_extra
+from nestling.files import replacing
 
 KEY = "vectors"  # the name under which `save_vectors` writes where a format has names
 
@@ -105,7 +105,7 @@ def save_vectors(path: str | os.PathLike[str], array: np.ndarray) -> None:
     if problem:
         raise InputError(f"array holds {problem}")
     native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-    with replacing(file) as stream:
+    with replacing(file) as temporary, temporary.open("xb") as stream:
         _FORMATS[file.suffix.lower()].write(stream, native)
 
 

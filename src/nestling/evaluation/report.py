@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from nestling.errors import DataError, InputError
+from nestling.files import write_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,7 +101,7 @@ def load_rows(text: str) -> list[Row]:
 
 def save_rows(rows: Iterable[Row], path: str | Path) -> None:
     """Write the rows as JSON lines, in UTF-8."""
-    Path(path).write_text(dump_rows(rows), encoding="utf-8", newline="\n")
+    write_file(Path(path), dump_rows(rows))
 
 
 def read_rows(path: str | Path) -> list[Row]:

@@ -1,0 +1,56 @@
+"""The interface of an encoder, and the table name → builder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from nestling.errors import InputError
+
+
+class Encoder(nn.Module):
+    """Images (or whatever it reads) in, features (b, width) out.
+
+    Attributes:
+        name: the word that finds its builder again.
+        width: how many numbers a feature vector has.
+        config: the builder's arguments, JSON-able: ``build(name, config)`` makes the same architecture.
+    """
+
+    name: ClassVar[str]
+    width: int
+    config: dict[str, Any]
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (b, width) of a batch."""
+
+
+ENCODERS: dict[str, Callable[..., Encoder]] = {}
+
+
+def register(name: str, builder: Callable[..., Encoder]) -> None:
+    """Add a builder under a name.
+
+    Raises:
+        InputError: the name already belongs to another builder.
+    """
+    if ENCODERS.setdefault(name, builder) is not builder:
+        raise InputError.of("name", "new", repr(name), "Choose a name that no other encoder has.")
+
+
+def build(name: str, config: dict[str, Any]) -> Encoder:
+    """The encoder of that name and those arguments, with fresh weights.
+
+    Raises:
+        InputError: no encoder has that name, or it refuses the arguments.
+    """
+    if name not in ENCODERS:
+        raise InputError.of("encoder", f"one of {', '.join(sorted(ENCODERS))}", repr(name), "Register it first.")
+    try:
+        return ENCODERS[name](**config)
+    except TypeError as error:
+        raise InputError.of("config", f"the arguments of {name}", repr(config), f"({error})") from error

@@ -1,0 +1,136 @@
+"""A classifier in a folder: `model.json`, which says how to build it, and the weights beside it.
+
+The JSON names the weights file by its content, and is renamed into place last: a kill at any moment leaves
+the old model or the new one. The weights file repeats the description, so that an edited JSON is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nestling.errors import CheckpointError, InputError
+from nestling.files import sweep, sync_folder, write_file
+from nestling.models.classifier import Classifier
+from nestling.models.encoders import build
+from nestling.models.heads import NestedLinear
+from nestling.models.tensors import read_tensors, write_tensors
+from nestling.nesting import Nesting
+
+FORMAT = 1
+DESCRIPTION = "model.json"
+
+
+def save(model: Classifier, folder: Path | str) -> None:
+    """Write a classifier into a folder, made if need be; a model already there is replaced.
+
+    Raises:
+        InputError: the folder's name is taken by a file.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError.of("folder", "a folder", f"the file {folder}", "Choose another name.")
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    about = _description(model)
+    temporary_name = folder / "weights.new.safetensors"
+    write_tensors(temporary_name, dict(model.state_dict()), about)
+    digest = hashlib.sha256(temporary_name.read_bytes()).hexdigest()
+    weights = temporary_name.replace(folder / f"weights-{digest[:16]}.safetensors")
+    sync_folder(folder)  # the name must be on the disk before the JSON that points to it
+    text = json.dumps({**about, "weights": weights.name}, indent=1) + "\n"
+    write_file(folder / DESCRIPTION, text)
+    for old in folder.glob("weights-*.safetensors"):
+        if old != weights:
+            old.unlink()
+
+
+def load(folder: Path | str) -> Classifier:
+    """Read what `save` wrote, in evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: no model there, a damaged file, a description that does not fit its weights,
+            or a newer format.
+    """
+    path = Path(folder) / DESCRIPTION
+    about = _read_description(path)
+    try:
+        weights = about.pop("weights")
+        if not isinstance(weights, str) or Path(weights).name != weights:
+            raise CheckpointError(f"{path} names no weights file beside it. Save the model again.")
+        tensors, recorded = read_tensors(Path(folder) / weights)
+        if recorded != about:
+            raise CheckpointError(f"{path} does not describe {weights}. Restore the JSON that was saved with it.")
+        return _built(about, tensors, path)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, MemoryError) as error:
+        raise CheckpointError(f"{path} describes no model ({_short(error)}). Save the model again.") from error
+
+
+def _description(model: Classifier) -> dict[str, Any]:
+    head = model.head
+    return {
+        "format": FORMAT,
+        "encoder": model.encoder.name,
+        "config": model.encoder.config,
+        "nesting": list(head.nesting.dims),
+        "weights_c_m": list(head.nesting.weights),
+        "tied": head.tied,
+        "bias": len(head.biases) > 0,
+        "classes": list(model.classes),
+    }
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist. Give a folder that holds a saved model.") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({_short(error)}). Save the model again.") from error
+    version = about.get("format") if isinstance(about, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise CheckpointError(f"{path} is no description of a model. Save the model again.")
+    if version > FORMAT:
+        raise CheckpointError(f"{path} is of format {version}, newer than the {FORMAT} known here. Upgrade Nestling.")
+    return about
+
+
+def _built(about: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> Classifier:
+    nesting = Nesting(tuple(about["nesting"]), tuple(about["weights_c_m"]))
+    classes: list[str] = about["classes"]
+    _check_heads(nesting, len(classes), about["tied"], tensors, path)
+    head = NestedLinear(nesting, len(classes), tied=about["tied"], bias=about["bias"])
+    model = Classifier(build(about["encoder"], about["config"]), head, classes=classes)
+    own = model.state_dict()
+    for name in sorted(set(own) ^ set(tensors)):
+        raise CheckpointError(f"{path} does not fit its weights: {name} is in one only. Save the model again.")
+    _check_shapes(own, tensors, path)
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def _check_heads(nesting: Nesting, classes: int, tied: bool, tensors: dict[str, Tensor], path: Path) -> None:
+    # Before anything is built: a width of 10¹² in the JSON must not ask the machine for that much memory.
+    for i, m in enumerate((nesting.width,) if tied else nesting.dims):
+        name = f"head.weights.{i}"
+        if name not in tensors or tuple(tensors[name].shape) != (classes, m):
+            raise CheckpointError(
+                f"{path} does not fit its weights: {name} is not {classes} × {m}. Save the model again."
+            )
+
+
+def _check_shapes(own: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) -> None:
+    for name, tensor in own.items():
+        wanted, got = tuple(tensor.shape), tuple(tensors[name].shape)
+        if wanted != got:
+            raise CheckpointError(
+                f"{path} does not fit its weights: {name} has shape {got}, not {wanted}. Save the model again."
+            )
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:160] or type(error).__name__

@@ -1,0 +1,20 @@
+"""Training: a configuration, one visible loop, its log and its checkpoints."""
+
+from nestling.training.checkpoint import Checkpoint
+from nestling.training.config import TrainConfig
+from nestling.training.fit import Progress, TrainResult, fit
+from nestling.training.log import LogRow
+from nestling.training.objective import ClassificationObjective, Objective
+from nestling.training.schedule import learning_rate
+
+__all__ = [
+    "Checkpoint",
+    "ClassificationObjective",
+    "LogRow",
+    "Objective",
+    "Progress",
+    "TrainConfig",
+    "TrainResult",
+    "fit",
+    "learning_rate",
+]

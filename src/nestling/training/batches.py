@@ -1,0 +1,117 @@
+"""A batch as a pure function of (seed, step): what makes a resumed run the same run.
+
+Nothing here has a state. The permutation of an epoch comes from (seed, epoch), the augmentation of a batch
+from (seed, step); both are drawn for the whole batch and then cut, so that they do not depend on how many
+processes share the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64, Shaped, UInt8
+from torch import Tensor
+from torch.nn.functional import pad
+
+from nestling.errors import InputError
+from nestling.training.config import TrainConfig
+
+_ORDER, _AUGMENT, _MODEL = 0, 1, 2  # streams of random numbers that must not meet
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The batches of a run, and of them the share of one process.
+
+    Args:
+        count: n, samples in the data.
+        config: batch size, seed, augmentation.
+        rank, world: this process among how many.
+
+    Raises:
+        InputError: fewer samples than one batch, or a batch that the processes cannot share evenly.
+    """
+
+    count: int
+    config: TrainConfig
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        size = self.config.batch_size
+        if self.count < size:
+            raise InputError.of("batch_size", f"at most the {self.count} samples", size, "Choose a smaller one.")
+        if size % self.world:
+            raise InputError.of("batch_size", f"a multiple of the {self.world} processes", size)
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps an epoch; the last, incomplete batch is left out (another one in every epoch)."""
+        return self.count // self.config.batch_size
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole run."""
+        return self.per_epoch * self.config.epochs
+
+    def order(self, epoch: int) -> Int64[np.ndarray, " n"]:
+        """The permutation of an epoch."""
+        return _numpy(self.config.seed, _ORDER, epoch).permutation(self.count)
+
+    def positions(self, order: Int64[np.ndarray, " n"], step: int) -> Int64[np.ndarray, " s"]:
+        """Which samples this process takes at a step, given the order of the step's epoch."""
+        size = self.config.batch_size
+        first = step % self.per_epoch * size
+        return order[first : first + size][self._mine()]
+
+    def augmented(
+        self, images: UInt8[Tensor, "s ch h w"] | Shaped[Tensor, "s ..."], step: int
+    ) -> UInt8[Tensor, "s ch h w"] | Shaped[Tensor, "s ..."]:
+        """This process's share of a batch, flipped and shifted; anything but images passes as it is."""
+        config = self.config
+        if not config.augment or images.ndim != 4:
+            return images
+        draw = _numpy(config.seed, _AUGMENT, step)
+        mirror = draw.random(config.batch_size)[self._mine()] < 0.5
+        shift = draw.integers(0, 2 * config.crop_padding + 1, (2, config.batch_size))[:, self._mine()]
+        return crop(
+            images,
+            torch.from_numpy(shift),
+            torch.from_numpy(mirror & config.flip),
+            padding=config.crop_padding,
+        )
+
+    def model_seed(self, step: int) -> int:
+        """The seed of what the model itself draws (dropout) in a step, another one in each process."""
+        return int(_numpy(self.config.seed, _MODEL, step, self.rank).integers(2**63))
+
+    def _mine(self) -> slice:
+        share = self.config.batch_size // self.world
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+
+def crop(
+    images: Shaped[Tensor, "s ch h w"],
+    shift: Int64[Tensor, "2 s"],
+    mirror: Shaped[Tensor, " s"],
+    *,
+    padding: int,
+) -> Shaped[Tensor, "s ch h w"]:
+    """Cut an h×w window at ``shift`` (down, right) out of each zero-padded image, mirrored where told.
+
+    One gather for the whole batch: about a hundredth of the time of a training step.
+    """
+    _, _, h, w = images.shape
+    padded = pad(images, (padding,) * 4) if padding else images
+    columns = torch.where(mirror[:, None], torch.arange(w - 1, -1, -1), torch.arange(w))
+    rows = shift[0][:, None] + torch.arange(h)
+    columns = shift[1][:, None] + columns
+    sample = torch.arange(len(images))[:, None, None]
+    # Channels last while gathering: whole pixels move, and the encoder wants that order.
+    return padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _numpy(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))

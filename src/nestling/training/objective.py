@@ -1,0 +1,58 @@
+"""What a run minimises: one module whose one forward gives the nested loss."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from nestling.losses import NestedLoss
+from nestling.models import Classifier
+from nestling.nesting import Nesting
+from nestling.training.config import TrainConfig
+
+
+class Objective(nn.Module):
+    """Inputs and targets in, `NestedLoss` out, in one forward, so that DDP sees one.
+
+    Attributes:
+        nesting: its dims name the parts of the loss, its weights are the c_m that `fit` passes.
+    """
+
+    nesting: Nesting
+
+    def prepare(self, config: TrainConfig) -> None:
+        """Take from the configuration what concerns the loss; called once, before the first step."""
+
+    @abstractmethod
+    def forward(
+        self,
+        inputs: Shaped[Tensor, "b ..."],
+        targets: Shaped[Tensor, "b ..."],
+        weights: Float[Tensor, " k"] | None,
+    ) -> NestedLoss:
+        """The loss of one batch under the weights c_m of this step."""
+
+
+class ClassificationObjective(Objective):
+    """The nested cross-entropy of a classifier; label smoothing comes from the configuration."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.nesting = classifier.head.nesting
+        self.label_smoothing = 0.0
+
+    def prepare(self, config: TrainConfig) -> None:
+        """Take the label smoothing."""
+        self.label_smoothing = float(config.label_smoothing)
+
+    def forward(
+        self,
+        inputs: Shaped[Tensor, "b ..."],
+        targets: Int[Tensor, " b"],
+        weights: Float[Tensor, " k"] | None = None,
+    ) -> NestedLoss:
+        """The loss of a batch of images and labels."""
+        return self.classifier.loss(inputs, targets, weights=weights, label_smoothing=self.label_smoothing)
