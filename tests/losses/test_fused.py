@@ -47,6 +47,14 @@ def test_values_and_gradients_equal_the_loop_in_float64(case: Case, chunking: No
     assert_equal_to_loop(case, case.make(NESTING, 17), labels(17), NESTING)
 
 
+@pytest.mark.parametrize("dims", [(1, 2, 64, 128), (1, 2, 3, 4, 256), (1, 128), (2, 128, 130)])
+@each_case
+def test_prefixes_much_shorter_than_the_width(case: Case, dims: tuple[int, ...], chunking: None) -> None:
+    """Their logits are not kept but multiplied again."""
+    nesting = Nesting(dims)
+    assert_equal_to_loop(case, case.make(nesting, 11), labels(11), nesting)
+
+
 @pytest.mark.parametrize("case", CASES[:2], ids=lambda c: c.name)
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
@@ -113,7 +121,7 @@ def test_no_bias_and_a_number_for_temperature() -> None:
 @each_case
 @pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bf16"])
 def test_error_is_no_larger_than_the_loops_own(case: Case, autocast: bool) -> None:
-    """Against float64: of the gradients no larger; of the values, means of equally rounded logits, equal but for chance."""
+    """Against float64: of the gradients no larger; of the values, of equally rounded logits, equal but for chance."""
     nesting, rows = Nesting.halving(256), 128
     ours, theirs = torch.zeros(2), torch.zeros(2)
     for seed in range(6):

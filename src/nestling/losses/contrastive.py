@@ -16,7 +16,7 @@ from nestling.losses import weighting
 from nestling.losses.chunks import row_chunks
 from nestling.losses.formed import formed_loss
 from nestling.losses.gather import gather_rows, max_over_processes, sum_over_processes, world
-from nestling.losses.precision import Precision
+from nestling.losses.precision import Precision, partial_sums
 from nestling.losses.result import NestedLoss
 from nestling.nesting import Nesting, truncate
 
@@ -213,9 +213,11 @@ class _Walk:
         """A ring's dot products are in its own prefix and in all larger ones: sum their gradients from the last."""
         for k, ring in reversed(list(enumerate(self.rings))):
             g = parts[k] if k + 1 == len(parts) else parts[k].add_(parts[k + 1])
-            sums = len(parts) - k + 1  # the prefixes that share this ring, and one
-            self.precision.add_product(to_x[rows, ring], g, self.y[:, ring], parts=sums)
-            self.precision.add_product(to_y[:, ring], g.T, self.x[rows, ring], parts=-(-sums // len(self.chunks)))
+            sums = partial_sums(len(parts) - k)
+            self.precision.add_product(to_x[rows, ring], g, self.y[:, ring], parts=sums, fresh=True)
+            self.precision.add_product(
+                to_y[:, ring], g.T, self.x[rows, ring], parts=-(-sums // len(self.chunks)), fresh=rows.start == 0
+            )
 
     def _leave_sphere(self, grad: Tensor, x: Tensor, radial: Tensor) -> None:
         """Subtract what only lengthens a prefix: a cosine does not change along it."""

@@ -18,9 +18,9 @@ from nestling.errors import ShapeError
 from nestling.losses import weighting
 from nestling.losses.chunks import row_chunks
 from nestling.losses.formed import formed_loss
-from nestling.losses.precision import Precision
+from nestling.losses.precision import Precision, partial_sums
 from nestling.losses.result import NestedLoss
-from nestling.losses.targets import Targets
+from nestling.losses.targets import Softmax, Targets
 from nestling.nesting import Nesting, prefix
 
 
@@ -97,6 +97,10 @@ def mrl_e_cross_entropy(
     return formed_loss(_TiedForm(nesting, targets, Precision.of(features)), c, inputs)
 
 
+SHORT_PREFIX = 64
+"""A prefix this many times shorter than the width is multiplied again rather than kept."""
+
+
 class _HeadsForm:
     """MRL: head after head, chunk after chunk of rows; each chunk's logits become its gradient in place."""
 
@@ -105,7 +109,9 @@ class _HeadsForm:
 
     def __call__(self, inputs: Sequence[Any], c: Tensor, wanted: Sequence[bool]) -> tuple[Tensor, list[Tensor | None]]:
         count = len(self.nesting)
-        grads = _zero_grads(inputs, wanted, self.precision)
+        grads = _fresh_grads(inputs, wanted, self.precision)
+        if grads[0] is not None:
+            grads[0].zero_()  # heads add to it, each as far as its prefix goes
         x, per_dim = self.precision.cast(inputs[0]), torch.zeros_like(c)
         for k, m in enumerate(self.nesting):
             per_dim[k] = self._one_head(
@@ -132,80 +138,100 @@ class _HeadsForm:
         loss = torch.zeros_like(factor)
         chunks = row_chunks(len(x), factor.itemsize * len(head), x.device)
         for rows in chunks:
-            z = _bias_rows(bias, len(x[rows]), len(head), factor)
+            z = _start(factor.new_empty((len(x[rows]), len(head))), bias)
             self.precision.add_product(z, x[rows], head.T)
-            part, total = self.targets.exponentials(z, rows, out=z)
-            loss += part
-            self.targets.subtract_(z, total, rows)
-            z.mul_(self.targets.kept[rows] * factor / total)
+            found = Softmax.room(z, len(z))
+            self.targets.exponentials(z, rows, z, found)
+            loss += self.targets.summed_loss(found, rows)
+            self.targets.subtract_(z, found.total, rows)
+            z.mul_(self.targets.kept[rows] * factor / found.total)
             if to_x is not None:
                 self.precision.add_product(to_x[rows], z, head, parts=2)
             if to_head is not None:
-                self.precision.add_product(to_head, z.T, x[rows], parts=-(-2 // len(chunks)))
+                fresh = rows.start == 0
+                self.precision.add_product(to_head, z.T, x[rows], parts=-(-2 // len(chunks)), fresh=fresh)
             if to_bias is not None:
                 to_bias += z.sum(0, dtype=torch.float64)
         return loss
 
 
 class _TiedForm:
-    """MRL-E: a chunk of rows walks the rings out, keeping K logits, and back, adding the gradients up."""
+    """MRL-E: a chunk of rows walks the rings out, keeping exponentials, and back, adding the gradients up.
+
+    Layers of the room hold one prefix's (rows, classes) each. The shortest prefixes keep none: their few dims are
+    multiplied again on the way back, which costs less than a layer's memory.
+    """
 
     def __init__(self, nesting: Nesting, targets: Targets, precision: Precision) -> None:
         self.nesting, self.targets, self.precision = nesting, targets, precision
+        short = sum(m * SHORT_PREFIX <= nesting.width for m in nesting)
+        self.repeated = min(short, max(len(nesting) - 2, 0))  # the way back needs two layers to add in
 
     def __call__(self, inputs: Sequence[Any], c: Tensor, wanted: Sequence[bool]) -> tuple[Tensor, list[Tensor | None]]:
-        grads = _zero_grads(inputs, wanted, self.precision)
-        x, head = self.precision.cast(inputs[0]), self.precision.cast(inputs[1])
-        classes, per_dim = len(head), torch.zeros_like(c)
-        chunks = row_chunks(len(x), c.itemsize * classes * len(c), x.device)
-        room = c.new_empty((len(c), max((r.stop - r.start for r in chunks), default=0), classes))
+        grads = _fresh_grads(inputs, wanted, self.precision)
+        x, head, bias = self.precision.cast(inputs[0]), self.precision.cast(inputs[1]), inputs[2]
+        kept, per_dim = len(c) - self.repeated, torch.zeros_like(c)
+        chunks = row_chunks(len(x), c.itemsize * len(head) * kept, x.device)
+        room = c.new_empty((kept, max((r.stop - r.start for r in chunks), default=0), len(head)))
         for rows in chunks:
             layers = room[:, : rows.stop - rows.start]
-            totals = self._outwards(x[rows], head, inputs[2], rows, layers, per_dim)
+            found = self._outwards(x[rows], head, bias, rows, layers)
+            per_dim += self.targets.summed_loss(found, rows)
             if any(wanted):
-                self._inwards(x[rows], head, rows, layers, totals, c * self.targets.scale, grads, len(chunks))
+                factors = self.targets.kept[rows] * (c * self.targets.scale)[:, None, None] / found.total
+                for k, g in self._inwards(x[rows], head, bias, rows, layers, found, factors):
+                    self._add(k, g, x, head, rows, grads, len(chunks))
         return per_dim * self.targets.scale, _in_dtypes(grads, inputs)
 
-    def _outwards(
-        self, x: Tensor, head: Tensor, bias: Tensor | None, rows: slice, layers: Tensor, per_dim: Tensor
-    ) -> list[Tensor]:
-        """Fill layer k with exp(z_k - max z_k) and return the row sums; z itself lives, and ends, in the last layer."""
-        z = layers[-1]
-        z.zero_() if bias is None else z.copy_(bias.detach().expand_as(z))
-        totals = []
+    def _outwards(self, x: Tensor, head: Tensor, bias: Tensor | None, rows: slice, layers: Tensor) -> Softmax:
+        """Fill the layers with exp(z_k - max z_k); z itself lives, and ends, in the last."""
+        z = _start(layers[-1], bias)
+        found = Softmax.room(z, len(self.nesting), len(x))
         for k, ring in enumerate(self.nesting.rings()):
             self.precision.add_product(z, x[:, ring], head[:, ring].T)
-            part, total = self.targets.exponentials(z, rows, out=layers[k])
-            per_dim[k] += part
-            totals.append(total)
-        return totals
+            self.targets.exponentials(z, rows, layers[max(k - self.repeated, 0)], found.at(k))
+        return found
 
     def _inwards(
         self,
         x: Tensor,
         head: Tensor,
+        bias: Tensor | None,
         rows: slice,
         layers: Tensor,
-        totals: list[Tensor],
+        found: Softmax,
         factors: Tensor,
-        grads: list[Tensor | None],
-        chunks: int,
+    ) -> Iterator[tuple[int, Tensor]]:
+        """From the last prefix: the summed gradients by the logits of all prefixes that share ring k."""
+        g: Tensor | None = None
+        for k in reversed(range(len(self.nesting))):
+            if k >= self.repeated:
+                layer = layers[k - self.repeated]
+            else:
+                layer = self._again(k, x, head, bias, layers[(self.repeated - k) % 2], found.top[k])
+            self.targets.subtract_(layer, found.total[k], rows)
+            g = layer.mul_(factors[k]) if g is None else torch.addcmul(g, layer, factors[k], out=layer)
+            yield k, g
+
+    def _again(self, k: int, x: Tensor, head: Tensor, bias: Tensor | None, out: Tensor, top: Tensor) -> Tensor:
+        """exp(z_k - max z_k) of a short prefix once more, by the same sums."""
+        _start(out, bias)
+        for ring in self.nesting.rings()[: k + 1]:
+            self.precision.add_product(out, x[:, ring], head[:, ring].T)
+        return out.sub_(top).exp_()
+
+    def _add(
+        self, k: int, g: Tensor, x: Tensor, head: Tensor, rows: slice, grads: list[Tensor | None], chunks: int
     ) -> None:
-        """Turn the layers into gradients by the logits, from the last, and add each ring's to the inputs' gradients."""
+        """Ring k's part of the gradients by features, head and (once, with the first ring's sum over all) bias."""
         to_x, to_head, to_bias = grads
-        kept, g = self.targets.kept[rows], layers[-1]
-        for k, ring in reversed(list(enumerate(self.nesting.rings()))):
-            self.targets.subtract_(layers[k], totals[k], rows)
-            row_factor = kept * factors[k] / totals[k]
-            outer = k + 1 == len(layers)
-            g = g.mul_(row_factor) if outer else torch.addcmul(g, layers[k], row_factor, out=layers[k])
-            sums = len(layers) - k + 1  # the prefixes that share this ring, and one
-            if to_x is not None:
-                self.precision.add_product(to_x[rows, ring], g, head[:, ring], parts=sums)
-            if to_head is not None:
-                parts = -(-sums // chunks)
-                self.precision.add_product(to_head[:, ring], g.T, x[:, ring], parts=parts)
-        if to_bias is not None:
+        ring, sums = self.nesting.rings()[k], partial_sums(len(self.nesting) - k)
+        if to_x is not None:
+            self.precision.add_product(to_x[rows, ring], g, head[:, ring], parts=sums, fresh=True)
+        if to_head is not None:
+            parts, fresh = -(-sums // chunks), rows.start == 0
+            self.precision.add_product(to_head[:, ring], g.T, x[rows, ring], parts=parts, fresh=fresh)
+        if to_bias is not None and k == 0:
             to_bias += g.sum(0, dtype=torch.float64)
 
 
@@ -270,14 +296,18 @@ def _targets(
     )
 
 
-def _bias_rows(bias: Tensor | None, rows: int, classes: int, like: Tensor) -> Tensor:
-    if bias is None:
-        return like.new_zeros((rows, classes))
-    return bias.detach().to(like.dtype).expand(rows, classes).clone()
+def _start(z: Tensor, bias: Tensor | None) -> Tensor:
+    """Logits before the first product: the bias, or zero."""
+    return z.zero_() if bias is None else z.copy_(bias.detach().expand_as(z))
 
 
-def _zero_grads(inputs: Sequence[Any], wanted: Sequence[bool], precision: Precision) -> list[Tensor | None]:
-    return [torch.zeros_like(t, dtype=precision.add) if want else None for t, want in zip(inputs, wanted, strict=True)]
+def _fresh_grads(inputs: Sequence[Any], wanted: Sequence[bool], precision: Precision) -> list[Tensor | None]:
+    """Room for the gradients: of matrices unwritten (the first product fills them), of biases zero (sums are added)."""
+    empty = len(inputs[0]) > 0
+    return [
+        None if not want else (torch.empty_like if empty and t.ndim == 2 else torch.zeros_like)(t, dtype=precision.add)
+        for t, want in zip(inputs, wanted, strict=True)
+    ]
 
 
 def _in_dtypes(grads: list[Tensor | None], inputs: Sequence[Any]) -> list[Tensor | None]:

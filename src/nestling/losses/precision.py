@@ -8,6 +8,12 @@ import torch
 from torch import Tensor
 
 
+def partial_sums(prefixes: int) -> int:
+    """How many sums to cut a ring's product into when `prefixes` share the ring: one more, but the last ring's is the
+    naive loop's own product."""
+    return 1 if prefixes == 1 else prefixes + 1
+
+
 @dataclass(frozen=True, slots=True)
 class Precision:
     """Products in `multiply` (autocast's choice where it is on), sums in `add` (float32 or wider)."""
@@ -27,14 +33,17 @@ class Precision:
         """`x` as a factor of products (itself when it already has the dtype)."""
         return x.detach().to(self.multiply)
 
-    def add_product(self, out: Tensor, a: Tensor, b: Tensor, *, parts: int = 1) -> None:
-        """``out += a @ b``, without a temporary where the precisions are one, the inner dim cut into `parts` sums.
+    def add_product(self, out: Tensor, a: Tensor, b: Tensor, *, parts: int = 1, fresh: bool = False) -> None:
+        """``out += a @ b``, or ``out = a @ b`` where `out` is fresh; the inner dim is cut into `parts` sums.
 
         Why parts: the naive loop adds a ring's gradient from one product per prefix, whose rounding errors partly
         cancel. A ring that is multiplied once has only its parts to cancel between.
         """
         if out.dtype != self.multiply:
-            out.add_(torch.mm(a.to(self.multiply), b.to(self.multiply)))
+            product = torch.mm(a.to(self.multiply), b.to(self.multiply))
+            out.copy_(product) if fresh else out.add_(product)
             return
-        for columns, rows in zip(a.tensor_split(parts, 1), b.tensor_split(parts, 0), strict=True):
-            out.addmm_(columns, rows)
+        size = max(-(-a.shape[1] // parts), 1)
+        for start in range(0, a.shape[1], size):
+            part = slice(start, start + size)
+            out.addmm_(a[:, part], b[part], beta=0 if fresh and start == 0 else 1)

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nestling.errors import InputError, ShapeError
+
+
+class Softmax(NamedTuple):
+    """Of each row of logits: the wished logit, the largest, and the sum of the exponentials below it; (…, B, 1)."""
+
+    wished: Tensor
+    top: Tensor
+    total: Tensor
+
+    @classmethod
+    def room(cls, like: Tensor, *shape: int) -> Softmax:
+        """Unwritten room for rows of this shape."""
+        return cls(*like.new_empty((3, *shape, 1)).unbind())
+
+    def at(self, k: int) -> Softmax:
+        """That of the k-th prefix."""
+        return Softmax(self.wished[k], self.top[k], self.total[k])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +85,17 @@ class Targets:
         scale = weight.sum().reciprocal() if reduction == "mean" else torch.ones_like(weight.sum())
         return cls(known[:, None], weight[:, None], scale, classes, smoothing, ignore_index, reduction)
 
-    def exponentials(self, z: Tensor, rows: slice, out: Tensor) -> tuple[Tensor, Tensor]:
-        """The summed loss of logits `z` (B, c), and the sums (B, 1) of ``out = exp(z - max z)``; `out` may be `z`."""
-        labels, kept = self.labels[rows], self.kept[rows]
-        wished = z.gather(1, labels) * (1 - self.smoothing)
+    def exponentials(self, z: Tensor, rows: slice, out: Tensor, found: Softmax) -> None:
+        """``out = exp(z - max z)`` of logits `z` (B, c), and into `found` what their loss needs; `out` may be `z`."""
+        torch.gather(z, 1, self.labels[rows], out=found.wished)
         if self.smoothing:
-            wished += z.mean(1, keepdim=True) * self.smoothing
-        top = z.amax(1, keepdim=True)
-        total = torch.sub(z, top, out=out).exp_().sum(1, keepdim=True)
-        loss = (total.log() + top - wished) * kept
-        return loss.sum(), total
+            found.wished.lerp_(z.mean(1, keepdim=True), self.smoothing)
+        torch.amax(z, 1, keepdim=True, out=found.top)
+        torch.sum(torch.sub(z, found.top, out=out).exp_(), 1, keepdim=True, out=found.total)
+
+    def summed_loss(self, found: Softmax, rows: slice) -> Tensor:
+        """The losses of the kept rows, summed over the rows: one per leading index of `found`."""
+        return ((found.total.log() + found.top - found.wished) * self.kept[rows]).sum((-2, -1))
 
     def subtract_(self, exponentials: Tensor, total: Tensor, rows: slice) -> None:
         """``exponentials -= total · target``: what is left is the gradient times `total`.

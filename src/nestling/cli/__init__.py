@@ -1,0 +1,49 @@
+"""The command line: one file per command. Parse, call, print; no logic."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from nestling.cli import data, demo, encode, evaluate, search, train
+from nestling.errors import NestlingError
+
+app = typer.Typer(
+    name="nestling",
+    help="Train, measure and search Matryoshka embeddings: vectors whose every prefix is an embedding.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+for command in (demo, data, train, encode, evaluate, search):
+    command.add_to(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from nestling import __version__
+
+        typer.echo(f"nestling {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """What stands before the command."""
+
+
+def main() -> None:
+    """Run the command; an error of ours is one sentence and exit code 2, an interrupt is exit code 130."""
+    try:
+        app()
+    except NestlingError as error:
+        sys.stderr.write(f"nestling: {error}\n")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("nestling: interrupted.\n")
+        raise SystemExit(130) from None

@@ -1,0 +1,1 @@
+"""What joins the parts: whole experiments, each a function that a command calls."""

@@ -1,0 +1,180 @@
+"""The pictures of a report, as SVG text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nestling.errors import require_extra
+
+INK, FAINT, RIGHT, WRONG = "#1d2733", "#c9d1da", "#2a9d63", "#d1495b"
+COLOURS = ("#d9660b", "#2563a8", "#6b7a8c", "#8e5bb5", "#3a8f7d", "#b08a1e")
+_STYLE = {
+    "font.size": 10,
+    "font.family": "DejaVu Sans",
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#eef1f4",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "nestling",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A system's values over dims; not `joined`, they are points of separate models."""
+
+    name: str
+    dims: Sequence[int]
+    values: Sequence[float]
+    joined: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbors:
+    """A query image with the images found for it by several prefixes, best first.
+
+    Attributes:
+        query: (c, h, w) bytes.
+        label: the query's class.
+        found: dim → (k, c, h, w) bytes.
+        right: dim → (k,) whether the image has the query's class.
+    """
+
+    query: np.ndarray
+    label: str
+    found: Mapping[int, np.ndarray]
+    right: Mapping[int, np.ndarray]
+
+
+def over_dims(panels: Mapping[str, Sequence[Line]], *, ylabel: str) -> str:
+    """One panel per title: values over the prefix's width, on a log₂ axis."""
+    figure, axes = _figure(len(panels), height=3.9)
+    names = list(dict.fromkeys(line.name for lines in panels.values() for line in lines))
+    for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+        for line in lines:
+            colour = COLOURS[names.index(line.name) % len(COLOURS)]
+            first = line.name == names[0]
+            axis.plot(
+                line.dims,
+                [100 * v for v in line.values],
+                marker="o" if line.joined else "D",
+                markersize=5 if line.joined else 8,
+                markerfacecolor=colour if line.joined else "none",
+                linewidth=0 if not line.joined else 2.6 if first else 1.6,
+                color=colour,
+                label=line.name,
+                zorder=4 if not line.joined else 3 if first else 2,
+            )
+        dims = sorted({m for line in lines for m in line.dims})
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(dims, [str(m) for m in dims])
+        axis.set_title(title, loc="left", fontsize=11)
+        axis.set_xlabel("dims")
+    axes[0].set_ylabel(ylabel)
+    axes[-1].legend(frameon=False, loc="lower right")
+    return _svg(figure)
+
+
+def over_cost(points: Mapping[str, tuple[float, float]], *, bold: Sequence[str], xlabel: str, ylabel: str) -> str:
+    """Quality over cost, one labelled point per search; those in `bold` stand out, the others form a line."""
+    figure, (axis,) = _figure(1, height=4.2)
+    plain = sorted(xy for name, xy in points.items() if name not in bold)
+    axis.plot(*zip(*plain, strict=True), color=COLOURS[1], marker="o", linewidth=1.6, label="one prefix alone")
+    for i, name in enumerate(bold):
+        axis.scatter(*points[name], s=90, marker="D*^sP"[i % 5], color=COLOURS[(0, 3, 4)[i % 3]], label=name, zorder=4)
+    for name, (x, y) in points.items():
+        if name not in bold:
+            axis.annotate(name, (x, y), textcoords="offset points", xytext=(6, -13), fontsize=8.5, color="#5b6875")
+    axis.set_xscale("log")
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.legend(frameon=False, loc="lower right")
+    return _svg(figure)
+
+
+def per_class(values: Mapping[str, Mapping[str, float]], *, xlabel: str) -> str:
+    """A dumbbell per class: series → class → value, classes sorted by the first series."""
+    series = list(values)
+    classes = sorted(values[series[0]], key=lambda c: values[series[0]][c])
+    figure, (axis,) = _figure(1, height=0.42 * len(classes) + 1.2)
+    heights = np.arange(len(classes))
+    low = [100 * min(values[s][c] for s in series) for c in classes]
+    high = [100 * max(values[s][c] for s in series) for c in classes]
+    axis.hlines(heights, low, high, color=FAINT, linewidth=2, zorder=1)
+    for i, name in enumerate(series):
+        shown = [100 * values[name][c] for c in classes]
+        axis.scatter(shown, heights, s=46, color=COLOURS[i], label=name, zorder=2 + i)
+    axis.set_yticks(heights, classes)
+    axis.grid(axis="y", visible=False)
+    axis.set_xlabel(xlabel)
+    axis.legend(frameon=False, loc="lower right")
+    return _svg(figure)
+
+
+def retrieved(strip: Sequence[Neighbors]) -> str:
+    """Query images, and beside each what every prefix finds: framed green where the class is right, red where not."""
+    dims = list(strip[0].found)
+    places = len(strip[0].found[dims[0]])
+    pyplot = _pyplot()
+    with pyplot.rc_context(_STYLE):
+        figure, grid = pyplot.subplots(
+            len(strip) * len(dims),
+            places + 2,
+            figsize=(9.6, 0.78 * len(strip) * len(dims)),
+            gridspec_kw={"wspace": 0.08, "hspace": 0.1, "width_ratios": [1.15, 0.75, *[1] * places]},
+        )
+        for axis in grid.flat:
+            axis.set_axis_off()
+        for s, row in enumerate(strip):
+            _picture(grid[s * len(dims), 0], row.query, INK)
+            grid[s * len(dims) + 1, 0].text(0.5, 1.0, row.label, ha="center", va="top", fontsize=9)
+            for i, m in enumerate(dims):
+                line = grid[s * len(dims) + i]
+                line[1].text(0.9, 0.5, f"{m} dims", ha="right", va="center", fontsize=8.5)
+                for axis, image, right in zip(line[2:], row.found[m], row.right[m], strict=True):
+                    _picture(axis, image, RIGHT if right else WRONG)
+        return _svg(figure)
+
+
+def _picture(axis: Any, image: np.ndarray, frame: str) -> None:
+    axis.set_axis_on()
+    axis.grid(visible=False)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set(visible=True, color=frame, linewidth=2.2)
+    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    axis.imshow(pixels, cmap="gray_r", interpolation="nearest", vmin=0, vmax=255)
+
+
+def _figure(panels: int, *, height: float) -> tuple[Any, Sequence[Any]]:
+    pyplot = _pyplot()
+    with pyplot.rc_context(_STYLE):
+        figure, axes = pyplot.subplots(1, panels, figsize=(9.6, height), sharey=True, squeeze=False)
+    return figure, list(axes[0])
+
+
+def _svg(figure: Any) -> str:
+    pyplot = _pyplot()
+    text = io.StringIO()
+    with pyplot.rc_context(_STYLE):
+        figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None}, dpi=80)
+    pyplot.close(figure)
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def _pyplot() -> Any:
+    require_extra("matplotlib", "report").use("agg")
+    return require_extra("matplotlib.pyplot", "report")

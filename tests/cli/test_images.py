@@ -1,0 +1,138 @@
+"""``nestling train`` and ``nestling encode`` on real picture files, and the way back after a kill."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tests.cli.command import nestling, refused
+
+SHAPES = ("cross", "disc", "frame")
+QUICK = ("--size", "16", "--dims", "4,8,16", "--epochs", "3", "--batch-size", "32")
+
+
+def draw(shape: str, rng: np.random.Generator) -> Image.Image:
+    """A noisy picture of a shape in a random colour and place."""
+    image = Image.fromarray(rng.integers(150, 255, (40, 44, 3), dtype=np.uint8).astype(np.uint8))
+    pen, (x, y), colour = ImageDraw.Draw(image), rng.integers(4, 12, 2), tuple(rng.integers(0, 110, 3).tolist())
+    box = (int(x), int(y), int(x) + 26, int(y) + 24)
+    if shape == "disc":
+        pen.ellipse(box, fill=colour)
+    elif shape == "frame":
+        pen.rectangle(box, outline=colour, width=4)
+    else:
+        pen.line((box[0], box[1], box[2], box[3]), fill=colour, width=5)
+        pen.line((box[0], box[3], box[2], box[1]), fill=colour, width=5)
+    return image
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 pictures of each of three classes, one broken file, one file twice."""
+    root, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for shape in SHAPES:
+        (root / shape).mkdir()
+        for i in range(60):
+            draw(shape, rng).save(root / shape / f"{i}.{'png' if i % 2 else 'jpg'}")
+    whole = (root / "disc" / "1.png").read_bytes()
+    (root / "disc" / "broken.png").write_bytes(whole[: len(whole) // 2])
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the pictures."""
+    out = tmp_path_factory.mktemp("runs") / "shapes"
+    done = nestling("train", "--images", pictures, "--out", out, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "162 training and 18 validation images, 3 classes" in done.stdout
+    assert "Skipped 1 unreadable files, the first: " in done.stdout
+    assert "head_top1" in done.stdout
+    assert f"nestling encode {out}" in done.stdout.replace("\n", "")
+    return out
+
+
+def test_the_run_is_kept_whole(run: Path) -> None:
+    rows = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+    assert {(row["metric"], row["dims"]) for row in rows} == {
+        (metric, m) for metric in ("head_top1", "probe_top1", "1nn_top1") for m in (4, 8, 16)
+    }
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["per_dim"].keys() == {"4", "8", "16"}
+    assert (run / "model" / "model.json").exists()
+
+
+def test_encode_then_evaluate_as_the_commands_say(run: Path, pictures: Path, tmp_path: Path) -> None:
+    done = nestling("encode", run, "--images", pictures, "--out", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    train, train_labels, val, val_labels = map(Path, json.loads(done.stdout)["written"])
+    assert np.load(train).shape == (162, 16)
+    assert sorted(set(np.load(val_labels).tolist())) == list(SHAPES)
+    rows = nestling("evaluate", train, val, "--gallery-labels", train_labels, "--query-labels", val_labels, "--json")
+    assert rows.returncode == 0, rows.stderr
+    again = {(r["metric"], r["dims"]): r["value"] for r in map(json.loads, rows.stdout.splitlines())}
+    first = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+    assert again["1nn_top1", 16] == next(r["value"] for r in first if r["metric"] == "1nn_top1" and r["dims"] == 16)
+
+
+def test_train_and_val_folders_are_used_and_duplicates_told(pictures: Path, tmp_path: Path) -> None:
+    for shape in SHAPES:
+        shutil.copytree(pictures / shape, tmp_path / "tree" / "train" / shape)
+        (tmp_path / "tree" / "val" / shape).mkdir(parents=True)
+        for i in range(4):
+            shutil.move(
+                tmp_path / "tree" / "train" / shape / f"{i}.{'png' if i % 2 else 'jpg'}",
+                tmp_path / "tree" / "val" / shape,
+            )
+    shutil.copy(tmp_path / "tree" / "train" / "disc" / "5.png", tmp_path / "tree" / "val" / "disc" / "same.png")
+    done = nestling("train", "--images", tmp_path / "tree", "--out", tmp_path / "run", *QUICK, "--tied", "--grey")
+    assert done.returncode == 0, done.stderr
+    assert "168 training and 13 validation images" in done.stdout
+    assert "1 validation images are exact duplicates of training images" in done.stdout
+    assert json.loads((tmp_path / "run" / "model" / "model.json").read_text())["tied"] is True
+
+
+def test_what_train_refuses(run: Path, pictures: Path, tmp_path: Path) -> None:
+    def train(*arguments: object) -> str:
+        return refused(nestling("train", "--images", *arguments))
+
+    assert "does not exist" in train(tmp_path / "none", "--out", tmp_path / "a")
+    assert "which holds a run" in train(pictures, "--out", run, *QUICK)
+    assert "broken.png" in train(pictures, "--out", tmp_path / "b", *QUICK, "--strict")
+    assert "dims must be in increasing order" in train(pictures, "--out", tmp_path / "c", "--dims", "16,8")
+    (tmp_path / "one" / "only").mkdir(parents=True)
+    draw("disc", np.random.default_rng(1)).save(tmp_path / "one" / "only" / "a.png")
+    assert "class" in train(tmp_path / "one", "--out", tmp_path / "d")
+    assert not any((tmp_path / name).exists() for name in "abcd")
+
+
+def test_other_settings_do_not_resume(run: Path, pictures: Path) -> None:
+    before = (run / "log.jsonl").read_bytes()
+    changed = [*QUICK[:-2], "--batch-size", "16"]
+    message = refused(nestling("train", "--images", pictures, "--out", run, *changed, "--resume"))
+    assert "batch_size" in message
+    assert (run / "log.jsonl").read_bytes() == before
+
+
+def test_a_damaged_or_foreign_model_is_refused(run: Path, pictures: Path, tmp_path: Path) -> None:
+    def encode(folder: Path) -> str:
+        message = refused(nestling("encode", folder, "--images", pictures, "--out", tmp_path / "out"))
+        assert not (tmp_path / "out").exists()
+        return message
+
+    assert "does not exist" in encode(tmp_path / "nothing")
+    shutil.copytree(run, tmp_path / "flipped")
+    weights = next((tmp_path / "flipped" / "model").glob("*.safetensors"))
+    data = bytearray(weights.read_bytes())
+    data[-100] ^= 1
+    weights.write_bytes(data)
+    assert "is damaged" in encode(tmp_path / "flipped")
+    shutil.copytree(run, tmp_path / "newer")
+    about = tmp_path / "newer" / "model" / "model.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "format": 99}))
+    assert "Upgrade Nestling" in encode(tmp_path / "newer")
