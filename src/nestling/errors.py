@@ -68,8 +68,20 @@ class MissingExtraError(NestlingError, ImportError):
     """An optional dependency is not installed."""
 
 
-def require_extra(module: str, extra: str) -> ModuleType:
-    """Import ``module``, or say which extra of Nestling brings it.
+EXTRAS = {"torch": "train", "accelerate": "train", "PIL": "images", "pyarrow": "parquet", "matplotlib": "report"}
+"""Optional module → the extra of Nestling that brings it."""
+
+
+def missing_extra(error: ImportError) -> MissingExtraError | None:
+    """Which extra to install for a failed import; None when the module is not one of ours to bring."""
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRAS:
+        return None
+    return MissingExtraError(f"{module} is not installed. Run: pip install 'nestling[{EXTRAS[module]}]'")
+
+
+def require_extra(module: str) -> ModuleType:
+    """Import an optional module, or say which extra of Nestling brings it.
 
     Raises:
         MissingExtraError: the module cannot be imported; the message holds the pip command.
@@ -77,6 +89,4 @@ def require_extra(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError(
-            f"{module.partition('.')[0]} is not installed. Run: pip install 'nestling[{extra}]'"
-        ) from error
+        raise missing_extra(error) or error from error

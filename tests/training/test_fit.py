@@ -179,7 +179,7 @@ def test_half_lines_of_a_killed_process_are_cut_off(tmp_path: Path) -> None:
         _fit(small.residual_objective(), folder=tmp_path, progress=_stop_at(7))
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 8, "epo')
-    (tmp_path / ".checkpoint-000000008.safetensors.99.tmp").write_bytes(b"half")
+    (tmp_path / ".checkpoint-000000008.safetensors.99.unfinished").write_bytes(b"half")
     _fit(small.residual_objective(), folder=tmp_path, resume=True)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 25))

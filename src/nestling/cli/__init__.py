@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nestling.cli import data, demo, encode, evaluate, search, train
-from nestling.errors import NestlingError
+from nestling.errors import NestlingError, missing_extra
 
 app = typer.Typer(
     name="nestling",
@@ -41,8 +41,11 @@ def main() -> None:
     """Run the command; an error of ours is one sentence and exit code 2, an interrupt is exit code 130."""
     try:
         app()
-    except NestlingError as error:
-        sys.stderr.write(f"nestling: {error}\n")
+    except (NestlingError, ImportError) as error:
+        told = error if isinstance(error, NestlingError) else missing_extra(error)
+        if told is None:
+            raise
+        sys.stderr.write(f"nestling: {told}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("nestling: interrupted.\n")

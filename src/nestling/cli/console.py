@@ -34,7 +34,7 @@ class ConsoleWatch:
         """A table, with a note below it."""
         drawn = Table(title=title, title_justify="left", title_style="bold", caption=note or None, box=box.SIMPLE_HEAD)
         for i, column in enumerate(columns):
-            drawn.add_column(column, justify="right" if i else "left", no_wrap=i > 0)
+            drawn.add_column(column, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
         for row in rows:
             drawn.add_row(*row)
         self.console.print(drawn)

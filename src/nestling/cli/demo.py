@@ -38,7 +38,7 @@ def demo(
     for sentence in difference_sentences(report):
         watch.say(sentence)
     watch.say(f"{len(report.classes)} classes fit into {len(report.classes) - 1} dimensions, so SVD is strong here.")
-    watch.table("Retrieval", *retrieval_table(report, report.plans))
+    watch.table("Retrieval", *retrieval_table(report, brief=True))
     watch.say(f"\nDone in {report.seconds / 60:.1f} minutes.")
     watch.say(f"  Report          {out / 'index.html'} (rows in {out / 'report.json'})")
     watch.say(f"  Trained model   {folder / 'mrl' / 'model'}")

@@ -92,7 +92,7 @@ def image_folder(
         MissingExtraError: Pillow is not installed.
     """
     _check_arguments(size, channels, val_fraction, workers)
-    pil = require_extra("PIL.Image", "images"), require_extra("PIL.ImageOps", "images")
+    pil = require_extra("PIL.Image"), require_extra("PIL.ImageOps")
     tree = _Tree.of(Path(folder))
     decoder = _Decoder(*pil, size, channels)
     read = _read_all(tree.files, decoder, strict=strict, progress=progress, workers=workers)

@@ -273,7 +273,7 @@ def _read_safetensors(file: Path, key: str | None, _: Wanted) -> np.ndarray:
 
 
 def _read_parquet(file: Path, key: str | None, wanted: Wanted) -> np.ndarray:
-    parquet = require_extra("pyarrow.parquet", "parquet")
+    parquet = require_extra("pyarrow.parquet")
     fits, what = (_is_list, "list columns") if wanted == "vectors" else (_is_label, "label columns")
     with parquet.ParquetFile(file, page_checksum_verification=True) as source:
         names = [str(field.name) for field in source.schema_arrow if fits(field.type)]
@@ -287,7 +287,7 @@ def _read_parquet(file: Path, key: str | None, wanted: Wanted) -> np.ndarray:
 
 def _list_column(column: Any, file: Path, name: str) -> np.ndarray:
     """An Arrow list column to (n, d); NaN stands for an empty number and is found later."""
-    lengths = require_extra("pyarrow.compute", "parquet").list_value_length(column).to_numpy()
+    lengths = require_extra("pyarrow.compute").list_value_length(column).to_numpy()
     ragged = np.flatnonzero(lengths != lengths[:1])
     if len(ragged):
         row = int(ragged[0])
@@ -317,7 +317,7 @@ def _is_label(kind: Any) -> bool:
 
 
 def _arrow(test: str, kind: Any) -> bool:
-    return bool(getattr(require_extra("pyarrow.types", "parquet"), test)(kind))
+    return bool(getattr(require_extra("pyarrow.types"), test)(kind))
 
 
 def _write_npy(stream: IO[bytes], array: np.ndarray) -> None:
@@ -342,8 +342,8 @@ def _write_safetensors(stream: IO[bytes], array: np.ndarray) -> None:
 
 
 def _write_parquet(stream: IO[bytes], array: np.ndarray) -> None:
-    parquet = require_extra("pyarrow.parquet", "parquet")
-    arrow = require_extra("pyarrow", "parquet")
+    parquet = require_extra("pyarrow.parquet")
+    arrow = require_extra("pyarrow")
     rows = arrow.FixedSizeListArray.from_arrays(arrow.array(array.reshape(-1)), array.shape[1])
     # Random-looking floats do not compress and have no dictionary; the checksum finds flipped bits.
     parquet.write_table(

@@ -54,7 +54,7 @@ def get_config(*, quick: bool = False, seed: int = 0) -> DemoConfig:
         nesting=nesting,
         train=TrainConfig(seed=seed, flip=False),  # shoes all point left
         plain=(8, 16, 512),
-        plans=("16:200,512:10", "8:400,16:200,32:100,64:50,512:10", *(f"{m}:10" for m in nesting.dims[:-1])),
+        plans=("16:200,512:10", "8:400,16:200,64:50,512:10", *(f"{m}:10" for m in nesting.dims[:-1])),
         seed=seed,
     )
     if not quick:

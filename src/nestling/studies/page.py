@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ __all__ = ["Neighbors", "Report", "accuracy_table", "retrieval_table", "write_re
 LINEAR = "linear top-1 (trained head)"
 PROBE = "linear top-1 (refitted probe)"
 ONE_NN = "1-NN top-1"
-SYSTEMS = ("MRL", "FF", "SVD", "random")
+OURS = "MRL"
+SYSTEMS = (OURS, "FF", "SVD", "random")
 _METRICS = {LINEAR: "head_top1", PROBE: "probe_top1", ONE_NN: "1nn_top1"}
 
 
@@ -68,12 +69,12 @@ def _system(name: str, m: int) -> str:
     return f"FF-{m}" if name == "FF" else name
 
 
-def retrieval_table(report: Report, plans: Sequence[str]) -> Table:
-    """(columns, rows): a search per row with what it finds and what it costs."""
+def retrieval_table(report: Report, *, brief: bool = False) -> Table:
+    """(columns, rows): a search per row with what it finds and what it costs; `brief` fits 80 characters."""
     exact = ("MRL", None, "exact", None)
     full = report.find("mflops")[exact].value
     rows = []
-    for plan in ("exact", *plans):
+    for plan in ("exact", *report.plans):
         key = ("MRL", None, plan, None)
         mflops = report.find("mflops")[key].value
         difference = report.find("map_difference@10").get(key)
@@ -89,7 +90,8 @@ def retrieval_table(report: Report, plans: Sequence[str]) -> Table:
             ]
         )
     columns = ["search", "mAP@10", "minus exact [95 %]", "recall@10", "MFLOPs", "fewer", "ms"]
-    return columns, rows
+    kept = [i for i, name in enumerate(columns) if not (brief and name in ("recall@10", "fewer"))]
+    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def difference_sentences(report: Report) -> list[str]:
@@ -148,7 +150,7 @@ def _page(report: Report) -> str:
                 xlabel="MFLOPs per query",
                 ylabel="mAP@10, %",
             ),
-            _table(retrieval_table(report, report.plans)),
+            _table(retrieval_table(report)),
             "<p class=note>recall@10: of the ten neighbours at full width. MFLOPs per query as the paper counts them: "
             "gallery size × dims of the first stage, plus shortlist × dims of each rerank, in millions. ms: medians of "
             "single queries on this machine, NumPy and one C++ kernel, all searches in turn.</p>",
@@ -176,24 +178,13 @@ def _section(title: str, lead: str, *parts: str) -> str:
 def _table(table: Table) -> str:
     columns, rows = table
     head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
-    best = _best_per_column(rows) if columns[0] == "" else set()
     body = "".join(
-        "<tr>" + "".join(_cell(cell, (i, j) in best) for j, cell in enumerate(row)) + "</tr>"
-        for i, row in enumerate(rows)
+        f"<tr{' class=ours' if row[0] == OURS else ''}>"
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        + "</tr>"
+        for row in rows
     )
     return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-
-
-def _cell(text: str, best: bool) -> str:
-    return f"<td>{'<b>' if best else ''}{html.escape(text)}{'</b>' if best else ''}</td>"
-
-
-def _best_per_column(rows: list[list[str]]) -> set[tuple[int, int]]:
-    best = set()
-    for j in range(1, len(rows[0])):
-        values = [float(row[j]) if row[j] else -1.0 for row in rows]
-        best |= {(i, j) for i, value in enumerate(values) if value == max(values) >= 0}
-    return best
 
 
 def _interval(row: Row) -> str:
@@ -254,7 +245,8 @@ svg{{max-width:100%;height:auto;display:block;margin:.6rem auto}}
 .scroll{{overflow-x:auto}}
 table{{border-collapse:collapse;font-size:.92rem;width:100%;font-variant-numeric:tabular-nums}}
 th,td{{padding:.3rem .55rem;text-align:right;border-bottom:1px solid #e9edf2;white-space:nowrap}}
-th:first-child,td:first-child{{text-align:left}} th{{font-weight:600;color:#5b6875}} b{{color:#d9660b}}
+th:first-child,td:first-child{{text-align:left}} th{{font-weight:600;color:#5b6875}}
+.ours td{{color:#d9660b;font-weight:600}}
 .note,footer{{color:#5b6875;font-size:.9rem}} code{{background:#eef1f4;padding:.1rem .3rem;border-radius:4px}}
 </style></head><body><main><h1>{title}</h1>
 {body}

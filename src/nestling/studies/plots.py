@@ -97,6 +97,7 @@ def over_cost(points: Mapping[str, tuple[float, float]], *, bold: Sequence[str],
         if name not in bold:
             axis.annotate(name, (x, y), textcoords="offset points", xytext=(6, -13), fontsize=8.5, color="#5b6875")
     axis.set_xscale("log")
+    axis.margins(y=0.16)
     axis.set_xlabel(xlabel)
     axis.set_ylabel(ylabel)
     axis.legend(frameon=False, loc="lower right")
@@ -176,5 +177,5 @@ def _svg(figure: Any) -> str:
 
 
 def _pyplot() -> Any:
-    require_extra("matplotlib", "report").use("agg")
-    return require_extra("matplotlib.pyplot", "report")
+    require_extra("matplotlib").use("agg")
+    return require_extra("matplotlib.pyplot")

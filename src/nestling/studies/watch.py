@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Watch(Protocol):
     """A listener: the command line draws bars and tables, a test collects or ignores."""
 
@@ -24,6 +25,7 @@ class Watch(Protocol):
         ...
 
 
+@runtime_checkable
 class Step(Protocol):
     """Called as the task goes on: how much of how much is done, and a few words beside it."""
 
