@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from nestling.studies.machine import processor
+
 
 class Row(NamedTuple):
     """One measured figure; `system` is ``nestling…`` for ours and the peer's name for a peer."""
@@ -45,7 +47,7 @@ def header(**more: Any) -> dict[str, Any]:
         ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=False
     )
     return {
-        "machine": _processor(),
+        "machine": processor(),
         "cores": os.cpu_count(),
         "commit": described.stdout.strip() or None,
         "python": platform.python_version(),
@@ -95,9 +97,3 @@ def interleaved(runs: dict[str, Callable[[], object]], *, repeats: int, warmup: 
 def median_ms(seconds: list[float]) -> float:
     """Median in milliseconds."""
     return 1000 * statistics.median(seconds)
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
