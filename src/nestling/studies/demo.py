@@ -20,7 +20,7 @@ from nestling.models import Classifier, NestedLinear, ResidualEncoder, save
 from nestling.nesting import Nesting
 from nestling.search import Plan, exact
 from nestling.studies.comparison import Comparison, Encoded, Labels
-from nestling.studies.page import Neighbors, Report, write_report
+from nestling.studies.page import Neighbors, Report, check_report_folder, write_report
 from nestling.studies.watch import Step, Watch
 from nestling.training import ClassificationObjective, TrainConfig, fit
 
@@ -74,9 +74,11 @@ def run(config: DemoConfig, out: Path, runs: Path, *, watch: Watch) -> Report:
 
     Raises:
         DataError: the images cannot be had.
+        InputError, MissingExtraError: the report could not be written in the end.
         CheckpointError: `runs` holds runs of other settings.
     """
     started = time.monotonic()
+    check_report_folder(out)
     train, test = _images(config, watch)
     labels = Labels(train.labels, test.labels)
     models = _train_all(config, train, runs, watch)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nestling.errors import InputError, require_extra
 from nestling.evaluation import Row, save_rows
 from nestling.files import write_file
 from nestling.nesting import Nesting
@@ -16,7 +17,7 @@ from nestling.studies import plots
 from nestling.studies.machine import machine
 from nestling.studies.plots import Line, Neighbors
 
-__all__ = ["Neighbors", "Report", "accuracy_table", "retrieval_table", "write_report"]
+__all__ = ["Neighbors", "Report", "accuracy_table", "check_report_folder", "retrieval_table", "write_report"]
 
 LINEAR = "linear top-1 (trained head)"
 PROBE = "linear top-1 (refitted probe)"
@@ -104,6 +105,19 @@ def difference_sentences(report: Report) -> list[str]:
         verdict = "above" if low > 0 else "below" if high < 0 else "not told apart from"
         sentences.append(f"1-NN at {m} dims: {ours} is {verdict} {theirs}, {_interval(row)} points.")
     return sentences
+
+
+def check_report_folder(out: Path) -> None:
+    """Raise before the work, not after it, when no report could be written.
+
+    Raises:
+        InputError: `out` is a file, or lies below one.
+        MissingExtraError: matplotlib is not installed.
+    """
+    require_extra("matplotlib")
+    taken = next((p for p in (out, *out.parents) if p.is_file()), None)
+    if taken is not None:
+        raise InputError.of("out", "a folder", f"the file {taken}", "Choose another name.")
 
 
 def write_report(report: Report, out: Path) -> None:
