@@ -40,6 +40,14 @@ def test_load_after_save_is_the_identity(tmp_path: Path, tied: bool, bias: bool)
     np.testing.assert_array_equal(model.encode(images), again.encode(images))
 
 
+def test_equal_models_are_equal_files(tmp_path: Path) -> None:
+    names = set()
+    for i in range(8):
+        save(_model(seed=0), tmp_path / str(i))
+        names |= {path.name for path in (tmp_path / str(i)).glob("weights-*")}
+    assert len(names) == 1
+
+
 def test_saving_again_replaces_and_leaves_two_files(tmp_path: Path) -> None:
     for seed in (0, 1, 1):
         save(_model(seed=seed), tmp_path)

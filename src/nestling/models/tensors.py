@@ -16,7 +16,7 @@ from torch import Tensor
 from nestling.errors import CheckpointError
 from nestling.files import replacing
 
-_DIGEST = "sha256"
+_ENTRY = "nestling"  # the SHA-256 of all that follows and of the tensors, a space, the description
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -27,9 +27,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     # A copy of each: safetensors refuses tied and channels-last tensors.
     plain = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in sorted(tensors.items())}
     text = json.dumps(about, sort_keys=True)
-    metadata = {"about": text, _DIGEST: _digest(plain, text)}
+    # One entry: safetensors writes several in a random order, and equal models would be different files.
     with replacing(path) as temporary:
-        save_file(plain, temporary, metadata)
+        save_file(plain, temporary, {_ENTRY: f"{_digest(plain, text)} {text}"})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -40,14 +40,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            entry = (file.metadata() or {}).get(_ENTRY, "")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist. Give a folder that Nestling saved.") from None
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError, KeyError, MemoryError) as error:
         raise CheckpointError(f"{path} is damaged ({_short(error)}). Use another copy or an older one.") from error
-    text = metadata.get("about", "")
-    if metadata.get(_DIGEST) != _digest(tensors, text):
+    recorded, _, text = entry.partition(" ")
+    if recorded != _digest(tensors, text):
         raise CheckpointError(
             f"{path} is damaged (its content has not the recorded SHA-256). Use another copy or an older one."
         )
