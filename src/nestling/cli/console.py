@@ -11,7 +11,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from nestling.evaluation.report import Row
@@ -53,16 +53,14 @@ class ConsoleWatch:
         if not self.console.is_terminal:
             yield _Lines(self, name)
             return
-        columns = [
-            TextColumn("{task.description:<28}"),
-            BarColumn(bar_width=28),
+        columns = [  # 80 characters hold all of it
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=None),
             TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[words]}"),
+            TextColumn("left {task.fields[words]}"),
         ]
-        with Progress(*columns, console=self.console) as bars:
+        with Progress(*columns, console=self.console, expand=True) as bars:
             bar = bars.add_task(name, total=None, words="")
 
             def step(done: int, total: int, words: str = "") -> None:

@@ -92,7 +92,7 @@ class Comparison:
         return row
 
     def _probe(self, system: str, m: int, train: np.ndarray, test: np.ndarray) -> None:
-        with self.watch.task(f"probe on {m} dims of {system}"):
+        with self.watch.task(f"probe {m} dims of {system}"):
             probe = linear_probe(train, self.labels.train, test, self.labels.test, seed=self.seed)
         self.rows.append(probe.row(system))
 

@@ -153,7 +153,7 @@ def report_training(
 ) -> None:
     """Hand `fit`'s progress to a watch."""
     del lr, seconds_left  # the bar knows its own time left
-    step(done, total, f"loss {loss:6.3f}  {images_per_s:,.0f} images/s")
+    step(done, total, f"loss {loss:5.2f} {images_per_s:,.0f} images/s")
 
 
 def _encode(name: str, model: Classifier, train: LabelledImages, test: LabelledImages, watch: Watch) -> Encoded:
