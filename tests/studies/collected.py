@@ -19,7 +19,7 @@ class Collected:
     def say(self, text: str) -> None:
         self.said.append(text)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "") -> None:
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         self.tables.append(title)
 
     @contextmanager

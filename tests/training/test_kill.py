@@ -44,7 +44,7 @@ def _newest(folder: Path) -> int:
     return max((int(path.stem.partition("-")[2]) for path in saved(folder)), default=0)
 
 
-def _run(tmp_path: Path, *, kills: int, epochs: int, seed: int) -> None:
+def assert_kills_change_nothing(tmp_path: Path, *, kills: int, epochs: int, seed: int) -> None:
     draw, steps = random.Random(seed), epochs * PER_EPOCH
     changes = {"epochs": epochs, "checkpoint_every": draw.choice((1, 2, 3))}
     disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
@@ -68,10 +68,10 @@ def _run(tmp_path: Path, *, kills: int, epochs: int, seed: int) -> None:
 
 
 def test_three_kills_and_a_resume_give_the_same_weights(tmp_path: Path) -> None:
-    _run(tmp_path, kills=3, epochs=30, seed=11)
+    assert_kills_change_nothing(tmp_path, kills=3, epochs=30, seed=11)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(5))
 def test_thirty_kills_give_the_same_weights(tmp_path: Path, seed: int) -> None:
-    _run(tmp_path, kills=30, epochs=120, seed=seed)
+    assert_kills_change_nothing(tmp_path, kills=30, epochs=120, seed=seed)

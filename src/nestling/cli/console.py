@@ -30,9 +30,9 @@ class ConsoleWatch:
         """One line."""
         self.console.print(text, highlight=False)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "") -> None:
-        """A table, with a note below it."""
-        drawn = Table(title=title, title_justify="left", title_style="bold", caption=note or None, box=box.SIMPLE_HEAD)
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table."""
+        drawn = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         for i, column in enumerate(columns):
             drawn.add_column(column, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
         for row in rows:

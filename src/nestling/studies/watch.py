@@ -15,7 +15,7 @@ class Watch(Protocol):
         """One sentence."""
         ...
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "") -> None:
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A finished table."""
         ...
 
@@ -39,9 +39,9 @@ class Silent:
         """Say nothing."""
         del text
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "") -> None:
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Draw nothing."""
-        del title, columns, rows, note
+        del title, columns, rows
 
     @contextmanager
     def task(self, name: str) -> Iterator[Step]:
