@@ -24,7 +24,7 @@ BELOW: dict[str, set[str]] = {
     "losses": {"nesting"},
     "data": {"nesting", "files"},
     "models": {"losses", "files"},
-    "search": {"nesting", "metrics"},
+    "search": {"nesting", "metrics", "files"},
     "evaluation": {"nesting", "metrics", "search", "files"},
     "training": {"losses", "models", "data"},
     "baselines": {"training", "models"},

@@ -7,7 +7,10 @@ NestlingError
 │   └── PlanError                  a search plan that cannot be read or run
 ├── DataError                      a file or folder is missing, unreadable, or not what it says
 │   ├── ChecksumError              the bytes are not the published ones
-│   └── CheckpointError            a saved model or training state is damaged or of another version
+│   ├── CheckpointError            a saved model or training state is damaged or of another version
+│   ├── CorruptIndexError          an index's folder is damaged
+│   └── IndexVersionError          an index was written by a newer Nestling
+├── IndexLockedError               another process is writing to the index
 ├── TrainingDivergedError          the loss became NaN or infinite
 └── MissingExtraError (ImportError) an optional dependency is not installed
 
@@ -58,6 +61,18 @@ class ChecksumError(DataError):
 
 class CheckpointError(DataError):
     """A saved model or training state is damaged or of another version."""
+
+
+class CorruptIndexError(DataError):
+    """An index's folder is damaged."""
+
+
+class IndexVersionError(DataError):
+    """An index was written by a newer Nestling; the message says which is needed."""
+
+
+class IndexLockedError(NestlingError):
+    """Another process is writing to the index; the message says which."""
 
 
 class TrainingDivergedError(NestlingError):

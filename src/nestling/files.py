@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Generator
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nestling.errors import DataError
+
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # a file system that does not sync folders
 
 
 @contextmanager
@@ -51,13 +54,22 @@ def write_file(path: Path, data: bytes | str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the renames in a folder durable, where the system lets a folder be opened (Windows does not)."""
-    with contextlib.suppress(OSError):
+    """Make the names in a folder durable, where the system lets a folder be opened and synced (Windows does not).
+
+    Raises:
+        OSError: the disk failed to.
+    """
+    try:
         handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(handle)
 
 
 def sweep(folder: Path) -> None:
