@@ -27,7 +27,7 @@ inline void prefetch(const void *address) {
 
 }  // namespace
 
-std::int64_t ring_dots(float *scores, const Ring &query, const Ring &gallery, const std::int64_t *shortlist,
+std::int64_t ring_dots(float *scores, const RowsOfRing &query, const RowsOfRing &gallery, const std::int64_t *shortlist,
                        std::size_t places) {
     constexpr std::size_t ahead = 8;  // rows requested before they are needed; their addresses are random
     const std::size_t total = query.rows * places;
