@@ -7,6 +7,7 @@ import pickle
 import random
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load_file, save_file
 
-from nestling.data import load_labels, load_vectors, save_vectors
+from nestling.data import check_finite, load_labels, load_vectors, save_vectors
 from nestling.data import vectors as module
 from nestling.errors import DataError, InputError, MissingExtraError, ShapeError
 
@@ -264,6 +265,25 @@ def test_the_bad_row_is_found_in_every_chunk(row: int, monkeypatch: pytest.Monke
     array[99, 0] = np.nan
     with pytest.raises(DataError, match=f"first in row {row}\\."):
         load_vectors(write(tmp_path / "x.npy", array))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_check_can_come_later_and_tells_how_far_it_is(
+    suffix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "_CHUNK_BYTES", 10 * 3 * 4)
+    array = made(25, 3)
+    told: list[tuple[int, int]] = []
+    check_finite(load_vectors(write(tmp_path / f"good{suffix}", array), finite=False), "it", progress=_listen(told))
+    assert told == [(10, 25), (20, 25), (25, 25)]
+    array[17, 1] = np.nan
+    loaded = load_vectors(write(tmp_path / f"bad{suffix}", array), finite=False)
+    with pytest.raises(DataError, match=r"it holds NaN or infinity, first in row 17\. Remove such rows"):
+        check_finite(loaded, "it")
+
+
+def _listen(told: list[tuple[int, int]]) -> Callable[[int, int], None]:
+    return lambda done, total: told.append((done, total))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -193,7 +193,7 @@ ONES = np.ones((4, 3), np.float32)
         (lambda: funnel(ONES, ONES, "3:5"), PlanError, "the last keep must be at most 4"),
         (lambda: funnel(ONES, ONES, "3:4", exclude=np.arange(4)), PlanError, "the last keep must be at most 3"),
         (lambda: funnel(ONES, ONES, "2:4,9:1"), PlanError, "at most the vectors' width 3; got 9"),
-        (lambda: funnel(ONES, ONES, "2@1:4,3:1"), PlanError, "not supported by this version"),
+        (lambda: funnel(ONES, ONES, "2@1:4,3:1"), PlanError, "needs 1-bit codes, which plain vectors have not"),
         (lambda: funnel(ONES[0], ONES, "2:1"), ShapeError, "gallery must be a matrix"),
         (lambda: funnel(ONES, ONES[0], "2:1"), ShapeError, "queries must be a matrix"),
         (lambda: funnel(ONES * np.float32(np.nan), ONES, "2:1"), InputError, "infinity in row 0"),

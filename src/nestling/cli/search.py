@@ -9,6 +9,8 @@ import typer
 
 from nestling.cli.console import ConsoleWatch, print_json
 
+_SHOWN = 20
+
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
@@ -16,36 +18,42 @@ def add_to(app: typer.Typer) -> None:
 
 
 def search(
-    gallery: Annotated[Path, typer.Argument(help="Vectors (n, d): .npy, .npz, .safetensors or .parquet.")],
-    queries: Annotated[Path, typer.Argument(help="Vectors (q, d).")],
+    gallery: Annotated[
+        Path, typer.Argument(help="The folder of an index, or vectors (n, d): .npy, .npz, .safetensors or .parquet.")
+    ],
+    queries: Annotated[
+        Path, typer.Argument(help="Vectors (q, d) in such a file; or - for standard input: a JSON array a line.")
+    ],
     k: Annotated[
-        int | None, typer.Option(help="Neighbours of each query.  [default: 10, or the plan's]", min=1)
+        int | None, typer.Option(help="Neighbours of each query.  [default: the plan's, or 10]", min=1)
     ] = None,
     plan: Annotated[
-        str | None, typer.Option(help="Stages dims:keep, such as 16:200,512:10; without one, exact.")
+        str | None,
+        typer.Option(
+            help="Stages dims:keep, such as 16:200,512:10.  [default: what `nestling tune` found, else exact]"
+        ),
     ] = None,
-    metric: Annotated[str, typer.Option(help="cosine, ip or l2.")] = "cosine",
+    exact: Annotated[bool, typer.Option("--exact", help="The true neighbours by the stored vectors.")] = False,
+    among: Annotated[Path | None, typer.Option(help="A file of ids: find only these.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="cosine, ip or l2, of a file; an index has its own.  [default: cosine]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line per query.")] = False,
 ) -> None:
     """Find the nearest gallery vectors of each query, exactly or by a plan of prefixes.
 
-    Example: `nestling search train.npy val.npy --plan 16:200,256:10`
+    Example: `nestling search train.npy val.npy --plan 16:200,256:10`; in an index, with queries from another program:
+    `nestling search wiki.nest - --k 5 --json < queries.json`
     """
-    from nestling.data import load_vectors
-    from nestling.studies.vectors import search_vectors
+    from nestling.studies.index_search import hit_records, hit_table, search_path
 
-    hits, cost = search_vectors(load_vectors(gallery), load_vectors(queries), k=k, plan=plan, metric=metric)
+    hits, cost = search_path(gallery, queries, k=k, plan=plan, exact=exact, among=among, metric=metric)
     if as_json:
-        for query, (ids, scores) in enumerate(zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)):
-            print_json({"query": query, "ids": ids, "scores": scores})
+        for record in hit_records(hits):
+            print_json(record)
         return
     watch = ConsoleWatch()
-    shown = min(len(hits), 20)
-    rows = [
-        [str(q), "  ".join(f"{i}:{s:.4f}" for i, s in zip(hits.ids[q], hits.scores[q], strict=True))]
-        for q in range(shown)
-    ]
-    watch.table("Neighbours, id:score", ["query", "best first"], rows)
-    if shown < len(hits):
-        watch.say(f"… and {len(hits) - shown:,} more queries; --json gives all.")
-    watch.say(f"{cost:.2f} MFLOPs per query, as the paper counts")
+    watch.table("Neighbours, id:score", ["query", "best first"], hit_table(hits, _SHOWN))
+    if len(hits) > _SHOWN:
+        watch.say(f"… and {len(hits) - _SHOWN:,} more queries; --json gives all.")
+    watch.say(cost)

@@ -10,7 +10,8 @@ from nestling.data.cache import data_folder
 from nestling.data.fashion_mnist import fashion_mnist
 from nestling.data.image_folder import ImageFolder, Unreadable, image_folder
 from nestling.data.images import Duplicates, LabelledImages, Split, duplicates_across, split
-from nestling.data.vectors import load_labels, load_vectors, save_vectors
+from nestling.data.json_vectors import read_json_vectors
+from nestling.data.vectors import check_finite, load_labels, load_vectors, save_vectors
 
 __all__ = [
     "Duplicates",
@@ -18,12 +19,14 @@ __all__ = [
     "LabelledImages",
     "Split",
     "Unreadable",
+    "check_finite",
     "data_folder",
     "duplicates_across",
     "fashion_mnist",
     "image_folder",
     "load_labels",
     "load_vectors",
+    "read_json_vectors",
     "save_vectors",
     "split",
 ]

@@ -37,7 +37,9 @@ _SAFETENSORS_TYPES = {
 Wanted = Literal["vectors", "labels"]
 
 
-def load_vectors(path: str | os.PathLike[str], *, key: str | None = None) -> Float[np.ndarray, "n d"]:
+def load_vectors(
+    path: str | os.PathLike[str], *, key: str | None = None, finite: bool = True
+) -> Float[np.ndarray, "n d"]:
     """Read n ≥ 1 vectors of d ≥ 1 finite numbers, float16, float32 or float64.
 
     .npy and .safetensors are memory-mapped, read-only (bfloat16 is widened to float32 in memory); .npz and
@@ -46,6 +48,8 @@ def load_vectors(path: str | os.PathLike[str], *, key: str | None = None) -> Flo
     Args:
         path: .npy, .npz, .safetensors or .parquet (one list column of equal lengths).
         key: which array or column; needed only when the file has several.
+        finite: False leaves the check for NaN and infinity to a later `check_finite`, so that of a mapped file no
+            number is read yet.
 
     Raises:
         InputError: the key is not in the file, or the format has no keys.
@@ -54,10 +58,27 @@ def load_vectors(path: str | os.PathLike[str], *, key: str | None = None) -> Flo
     """
     file = _checked_file(path)
     array = _read(file, key, "vectors")
-    problem = _shape_problem(array, 2) or _vector_problem(array)
+    problem = _shape_problem(array, 2) or _dtype_problem(array)
     if problem:
         raise DataError(f"{file} holds {problem}")
+    if finite:
+        check_finite(array, str(file))
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def check_finite(array: np.ndarray, name: str, *, progress: Callable[[int, int], Any] | None = None) -> None:
+    """Raise if one of the (n, d) numbers is NaN or infinite; reads them once, by chunks of rows.
+
+    Args:
+        name: what to call the array in the error.
+        progress: told the rows done and n after each chunk.
+
+    Raises:
+        DataError: the sentence names the first bad row.
+    """
+    row = _first_bad_row(array, progress)
+    if row is not None:
+        raise DataError(f"{name} holds {_not_finite(row)}")
 
 
 def load_labels(path: str | os.PathLike[str], *, key: str | None = None) -> Shaped[np.ndarray, " n"]:
@@ -101,9 +122,9 @@ def save_vectors(path: str | os.PathLike[str], array: np.ndarray) -> None:
     problem = _shape_problem(array, 2)
     if problem:
         raise ShapeError(f"array holds {problem}")
-    problem = _vector_problem(array)
-    if problem:
-        raise InputError(f"array holds {problem}")
+    row = None if (problem := _dtype_problem(array)) else _first_bad_row(array)
+    if problem or row is not None:
+        raise InputError(f"array holds {problem or _not_finite(row)}")
     native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     with replacing(file) as temporary, temporary.open("xb") as stream:
         _FORMATS[file.suffix.lower()].write(stream, native)
@@ -134,22 +155,27 @@ def _shape_problem(array: np.ndarray, ndim: int) -> str | None:
     return None
 
 
-def _vector_problem(array: np.ndarray) -> str | None:
+def _dtype_problem(array: np.ndarray) -> str | None:
     if array.dtype.kind in "iub":
         return f"{array.dtype} numbers, not floating ones. Convert them with .astype('float32')."
     if array.dtype.newbyteorder("=") not in _FLOATS:
         return f"{array.dtype}, not floating numbers. Convert them to float32."
-    row = _first_bad_row(array)
-    return None if row is None else f"NaN or infinity, first in row {row}. Remove such rows."
+    return None
 
 
-def _first_bad_row(array: np.ndarray) -> int | None:
+def _not_finite(row: int | None) -> str:
+    return f"NaN or infinity, first in row {row}. Remove such rows."
+
+
+def _first_bad_row(array: np.ndarray, progress: Callable[[int, int], Any] | None = None) -> int | None:
     """The first row that is not finite; by chunks of rows, so that a mapped file is not copied whole."""
     step = max(1, _CHUNK_BYTES // max(1, array.shape[1] * array.itemsize))
     for start in range(0, len(array), step):
         good = np.isfinite(array[start : start + step]).all(axis=1)
         if not good.all():
             return start + int(np.argmin(good))
+        if progress is not None:
+            progress(min(start + step, len(array)), len(array))
     return None
 
 

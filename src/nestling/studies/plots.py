@@ -104,6 +104,51 @@ def over_cost(points: Mapping[str, tuple[float, float]], *, bold: Sequence[str],
     return _svg(figure)
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A search: its quality with an interval, and its time.
+
+    Attributes:
+        name: what to call it.
+        value, low, high: between 0 and 1.
+        time_ms: of one query.
+        bold: whether it stands out.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    time_ms: float
+    bold: bool = False
+
+
+def over_time(points: Sequence[Measured], *, wish: float, ylabel: str, form: str = "svg") -> bytes:
+    """Quality with its intervals over time, and the quality that was wished for.
+
+    Args:
+        form: "svg" or "png".
+    """
+    figure, (axis,) = _figure(1, height=4.6)
+    ordered = sorted(points, key=lambda point: point.time_ms)
+    times, values = [p.time_ms for p in ordered], [100 * p.value for p in ordered]
+    reach = [[100 * (p.value - p.low) for p in ordered], [100 * (p.high - p.value) for p in ordered]]
+    bars = {"yerr": np.maximum(reach, 0), "ecolor": COLOURS[2], "capsize": 3}
+    axis.errorbar(times, values, **bars, color=COLOURS[1], marker="o", linewidth=1.6)
+    axis.axhline(100 * wish, color=COLOURS[2], linewidth=1, linestyle="--", label=f"wished for: {100 * wish:g}")
+    for point in ordered:
+        if point.bold:
+            place = point.time_ms, 100 * point.value
+            axis.scatter(*place, s=110, marker="D", color=COLOURS[0], label=point.name, zorder=4)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.margins(y=0.12)
+    axis.set_xlabel("milliseconds a query")
+    axis.set_ylabel(ylabel)
+    axis.legend(frameon=False, loc="lower right", fontsize=8.5, markerscale=0.6)
+    return _svg(figure).encode() if form == "svg" else _png(figure)
+
+
 def per_class(values: Mapping[str, Mapping[str, float]], *, xlabel: str) -> str:
     """A dumbbell per class: series → class → value, classes sorted by the first series."""
     series = list(values)
@@ -174,6 +219,15 @@ def _svg(figure: Any) -> str:
     pyplot.close(figure)
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
+
+
+def _png(figure: Any) -> bytes:
+    pyplot = _pyplot()
+    data = io.BytesIO()
+    with pyplot.rc_context(_STYLE):
+        figure.savefig(data, format="png", bbox_inches="tight", metadata={"Software": None}, dpi=160)
+    pyplot.close(figure)
+    return data.getvalue()
 
 
 def _pyplot() -> Any:

@@ -1,0 +1,1 @@
+"""The parts of ``python -m benchmarks.search``: data, peers, our own index, measurement, the plot."""

@@ -1,0 +1,180 @@
+"""Our own index as a system: built from the mapped base, tuned, searched through the public API alone."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.searching.data import Case
+from benchmarks.searching.data.store import folder
+from nestling.files import write_file
+from nestling.search import Plan
+from nestling.search.index import Index
+
+SYSTEMS = ("nestling-scan", "nestling-cells", "nestling-exact")
+GOALS = {"nestling-scan": (0.95, 0.98, 0.99), "nestling-cells": (0.95, 0.98, 0.99), "nestling-exact": (1.0,)}
+_OPENINGS = 5
+
+
+class Built(NamedTuple):
+    """What building took and left; `build_s` until everything that the plan reads is on the disk."""
+
+    build_s: float
+    memory_bytes: int
+    disk_bytes: int
+
+
+class Ours:
+    """One system on one case: an index in the data folder, remade at every run because building is measured."""
+
+    def __init__(
+        self, name: str, case: Case, *, plans: dict[float, str] | None = None, quick: bool = False, again: bool = False
+    ) -> None:
+        """`plans` by goal replace the tuned ones; `quick` serves the first goal only; `again` tunes anew."""
+        self.name, self.case = name, case
+        self.goals = GOALS[name][:1] if quick else GOALS[name]
+        self.path = folder() / "indexes" / f"{name}-{case.name}"
+        self._plans, self._again = dict(plans or {}), again
+        self._index: Index | None = None
+        self._seconds: dict[str, float] = {}  # of building, part by part
+
+    @property
+    def index(self) -> Index:
+        """The open index with just the parts that the goals' plans read; made when it is first asked for."""
+        if self._index is None:
+            self._index = self._make()
+            wanted = [part for goal in self.goals for part in parts(self.plan(goal))]
+            self._index.drop(*(part for part in self._index.info()["derived"] if part != "cells"))
+            for part in dict.fromkeys(wanted):
+                self._timed(part, lambda part=part: self._index.derive(part))
+        return self._index
+
+    def _make(self) -> Index:
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        index = Index.create(self.path, self.case.nesting)
+        self._timed("add", lambda: index.add(self.case.gallery))
+        if self.name == "nestling-cells":
+            self._timed("partition", index.partition)
+        return index
+
+    def _timed(self, what: str, do: Callable[[], object]) -> None:
+        started = time.perf_counter()
+        do()
+        self._seconds[what] = time.perf_counter() - started
+
+    def plan(self, goal: float) -> str:
+        """The plan for a goal: given, kept from an earlier run, or tuned now; exact searches begin with .95's."""
+        wish = 0.95 if goal == 1.0 else goal
+        if wish not in self._plans:
+            kept = folder() / "tuned" / f"{self.name}-{self.case.name}.json"
+            plans = json.loads(kept.read_text()) if kept.exists() and not self._again else {}
+            if str(wish) not in plans:
+                index = self._index or self.index
+                plans[str(wish)] = str(index.tune(self.case.tuning, recall=wish, k=10).plan)
+                write_file(kept, json.dumps(plans, indent=1) + "\n")
+            self._plans[wish] = plans[str(wish)]
+        return self._plans[wish]
+
+    def built(self, goal: float) -> Built:
+        """What a goal needs: the seconds of its parts and all rows, and the bytes without other goals' parts."""
+        info, own = self.index.info(), parts(self.plan(goal))
+        others = {part: info["bytes_on_disk"][part] for part in info["derived"] if part not in (*own, "cells")}
+        sketches = sum(size for part, size in others.items() if part.startswith("sketch"))  # what stays in memory
+        seconds = sum(self._seconds[what] for what in ("add", "partition", *own) if what in self._seconds)
+        return Built(seconds, info["bytes_in_memory"] - sketches, _size(self.path) - sum(others.values()))
+
+    def searcher(self, goal: float) -> Callable[[np.ndarray, int], np.ndarray]:
+        """``search(queries, threads)``: (q, 10) ids."""
+        plan, index, exact = Plan.parse(self.plan(goal)), self.index, self.name == "nestling-exact"
+
+        def search(queries: np.ndarray, threads: int) -> np.ndarray:
+            return index.search(queries, 10, plan=plan, exact=exact, threads=threads).ids
+
+        return search
+
+    def scan_only(self) -> Callable[[np.ndarray, int], np.ndarray] | None:
+        """The first stage alone, for the time that reading the sketch takes."""
+        first = Plan.parse(self.plan(0.95)).stages[0]
+        if self.name != "nestling-scan" or first.bits is None:
+            return None
+        plan, index = Plan.of([(first.dims, 10, first.bits)]), self.index
+        return lambda queries, threads: index.search(queries, 10, plan=plan, threads=threads).ids
+
+    def sketch_bytes(self) -> int:
+        """What the first stage reads of all rows."""
+        plan = Plan.parse(self.plan(0.95))
+        return Plan.of([(plan.dims[0], 10, plan.stages[0].bits)]).bytes_read(len(self.case.gallery), 2)
+
+    def open_ms(self) -> float:
+        """Opening the index, its files in the page cache."""
+        seconds: list[float] = []
+        for _ in range(_OPENINGS):
+            started = time.perf_counter()
+            Index.open(self.path).close()
+            seconds.append(time.perf_counter() - started)
+        return 1000 * statistics.median(seconds)
+
+    def cold(self, goal: float, queries: np.ndarray) -> list[float]:
+        """Seconds of single queries after the index's files have left the page cache."""
+        self.close()
+        for file in _files(self.path):
+            handle = os.open(file, os.O_RDONLY)
+            os.fsync(handle)
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(handle)
+        self._index = Index.open(self.path)
+        search, seconds = self.searcher(goal), []
+        for at in range(len(queries)):
+            started = time.perf_counter()
+            search(queries[at : at + 1], 1)
+            seconds.append(time.perf_counter() - started)
+        return seconds
+
+    def mapped_bytes(self) -> int:
+        """What of the index's files this process has mapped and touched."""
+        found, inside = 0, False
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            first = line.split(maxsplit=1)[0]
+            if not first.endswith(":"):
+                inside = str(self.path) in line
+            elif inside and first == "Rss:":
+                found += 1024 * int(line.split()[1])
+        return found
+
+    def close(self) -> None:
+        """Unmap the files: mapped pages stay in the page cache."""
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+            gc.collect()
+
+    def remove(self) -> None:
+        """Delete the index."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def parts(plan: str) -> list[str]:
+    """The names of what a plan reads beside the rings: ``["sketch-16@8", "copy-64,2048"]``."""
+    first, *later = Plan.parse(plan).stages
+    found = [] if first.bits is None else [f"sketch-{first.dims}@{first.bits}"]
+    stops = sorted({stage.dims for stage in later if stage.bits == 8})
+    return [*found, f"copy-{','.join(map(str, stops))}"] if stops else found
+
+
+def _files(path: Path) -> Iterator[Path]:
+    return (file for file in path.rglob("*") if file.is_file())
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_blocks * 512 for file in _files(path))
