@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.searching.data import Case, K, Truth, recall
+from benchmarks.searching.data import Case, K, Truth, load, recall
 from benchmarks.searching.data.store import folder
 from benchmarks.searching.peers import Base, Built, Peer, Setting
 from nestling.files import write_file
 
+SMALL = 125_000
 _FEW = 2  # shapes of a quick run
+_FINALISTS = 3  # shapes a goal that a large gallery tries
 _TIMED = 100  # single queries a candidate is timed on
 _TRIED = 200  # tuning queries that find the right rung; the last steps use them all
 _SLOWER = 1.5  # in a batch, where a query takes less than alone
+_found: set[Path] = set()  # by this process
 
 
 class Chosen(NamedTuple):
@@ -34,18 +37,42 @@ class Chosen(NamedTuple):
 def chosen(peer: Peer, case: Case, base: Base, *, again: bool = False, few: bool = False) -> dict[float, Chosen]:
     """For each goal the fastest setting that reaches it on the tuning queries; none for a goal that none reaches.
 
-    `few` tries the first shapes only, for a quick run.
+    Kept in the data folder; `again` finds them anew, once a process. `few` tries the first shapes only, for a quick
+    run. In a large gallery only those shapes are tried that did best in the first SMALL rows of it.
     """
-    path = folder() / "tuned" / f"{peer.name}-{case.name}{'-few' if few else ''}.json"
-    if path.exists() and not again:
-        kept = json.loads(path.read_text())
-        return {float(goal): Chosen(c[0], tuple(c[1]), c[2], c[3]) for goal, c in kept["chosen"].items()}
-    search = _Search(peer, case)
-    for shape in peer.shapes(*case.gallery.shape)[: _FEW if few else None]:
-        search.try_shape(peer.build(base, shape), shape)
-    kept = {"chosen": {str(goal): c for goal, c in search.best.items()}, "tried": search.tried}
-    write_file(path, json.dumps(kept, indent=1) + "\n")
-    return search.best
+    path = _kept(peer, case.name, few)
+    if not path.exists() or (again and path not in _found):
+        search = _Search(peer, case)
+        for shape in _worth_trying(peer, case, again, few):
+            search.try_shape(peer.build(base, shape), shape)
+        kept = {"chosen": {str(goal): c for goal, c in search.best.items()}, "tried": search.tried}
+        write_file(path, json.dumps(kept, indent=1) + "\n")
+        _found.add(path)
+    kept = json.loads(path.read_text())
+    return {float(goal): Chosen(c[0], tuple(c[1]), c[2], c[3]) for goal, c in kept["chosen"].items()}
+
+
+def _kept(peer: Peer, name: str, few: bool) -> Path:
+    return folder() / "tuned" / f"{peer.name}-{name}{'-few' if few else ''}.json"
+
+
+def _worth_trying(peer: Peer, case: Case, again: bool, few: bool) -> Sequence[str]:
+    shapes = peer.shapes(*case.gallery.shape)
+    if few or len(shapes) == 1 or len(case.gallery) < 2 * SMALL:
+        return shapes[: _FEW if few else None]
+    small = load(f"{case.kind}-{SMALL}")
+    base = Base(small.name, small.gallery)
+    chosen(peer, small, base, again=again)
+    base.release()
+    tried = json.loads(_kept(peer, small.name, few).read_text())["tried"]
+    best: list[str] = []
+    for goal in peer.goals:
+        fastest: dict[str, float] = {}
+        for at, shape, _, _, ms in tried:
+            if at == goal:
+                fastest[shape] = min(ms, fastest.get(shape, ms))
+        best += sorted(fastest, key=lambda shape: fastest[shape])[: 1 if peer.slow_build else _FINALISTS]
+    return peer.like(shapes, list(dict.fromkeys(best)))
 
 
 class _Search:
@@ -54,7 +81,7 @@ class _Search:
     def __init__(self, peer: Peer, case: Case) -> None:
         self.peer, self.case = peer, case
         self.best: dict[float, Chosen] = {}
-        self.tried: list[tuple[float, str, float, float]] = []
+        self.tried: list[tuple[float, str, str, float, float]] = []
 
     def try_shape(self, built: Built, shape: str) -> None:
         """Every ladder of one index, for every goal."""
@@ -66,7 +93,7 @@ class _Search:
                 setting, reached = found
                 candidate = Chosen(shape, setting, reached, _single_ms(built, self.case, setting))
                 told = self.peer.told(shape, setting)
-                self.tried.append((goal, told, reached, candidate.ms))
+                self.tried.append((goal, shape, told, reached, candidate.ms))
                 if goal not in self.best or candidate.ms < self.best[goal].ms:
                     self.best[goal] = candidate
                 line = f"{self.case.name} {self.peer.name} ≥{goal}: {told}: {reached:.4f} {candidate.ms:.3f} ms"
@@ -111,4 +138,4 @@ def _single_ms(built: Built, case: Case, setting: Setting) -> float:
         seconds.append(time.perf_counter() - started)
         if time.perf_counter() > until and len(seconds) >= 5:
             break
-    return 1000 * statistics.median(seconds[len(seconds) // 10 :])
+    return 1000 * float(np.percentile(seconds[len(seconds) // 10 :], 25))  # others may be using the machine

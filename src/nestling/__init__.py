@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nestling import baselines, data, errors, evaluation, losses, metrics, models, search, training
     from nestling.nesting import Nesting, prefix, truncate
     from nestling.search.funnel import funnel
+    from nestling.search.index import Index
     from nestling.search.plan import Plan
 
 __version__ = version("nestling")
@@ -22,12 +23,14 @@ _HOME = {
     "Nesting": "nestling.nesting",
     "prefix": "nestling.nesting",
     "truncate": "nestling.nesting",
+    "Index": "nestling.search.index",
     "Plan": "nestling.search.plan",
     "funnel": "nestling.search.funnel",
 }
 _PACKAGES = ("baselines", "data", "errors", "evaluation", "losses", "metrics", "models", "search", "training")
 
 __all__ = [
+    "Index",
     "Nesting",
     "Plan",
     "__version__",

@@ -1,10 +1,15 @@
-"""Run the command line as a person does: a process of its own."""
+"""Run the command line as a person does, in a process of its own; or in this one, where many are refused."""
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
+
+from nestling.cli import main
 
 
 def nestling(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -29,3 +34,15 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("nestling: ")
     return lines[0].removeprefix("nestling: ")
+
+
+def here(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """``nestling ARGUMENTS``, finished, in this process: twenty times as fast for a command that does little."""
+    out, error, status = io.StringIO(), io.StringIO(), 0
+    words = ["nestling", *map(str, arguments)]
+    with patch.object(sys, "argv", words), redirect_stdout(out), redirect_stderr(error):
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+    return subprocess.CompletedProcess(words, status, out.getvalue(), error.getvalue())

@@ -16,7 +16,9 @@ from nestling.nesting import Nesting
 from nestling.search import exact
 from nestling.search.index import Index
 from nestling.search.storage import fields, parts
-from tests.cli.command import nestling, refused
+from tests.cli.command import here, nestling, refused
+
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 N, D, Q = 400, 32, 25
 NAMES = np.array([f"entry {i:04d}" for i in range(N)])
@@ -42,9 +44,9 @@ def made(data: Path) -> Path:
     return data / "made.nest"
 
 
-def told(*arguments: object, **how: Any) -> Any:
+def told(*arguments: object) -> Any:
     """The JSON lines of a command that succeeds."""
-    done = nestling(*arguments, "--json", **how)
+    done = here(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -202,11 +204,11 @@ def test_what_create_refuses_leaves_nothing(data: Path, tmp_path: Path) -> None:
     ]
     for arguments, words in cases:
         before = set(tmp_path.iterdir())
-        assert words in refused(nestling("index", "create", path, *arguments)), arguments
+        assert words in refused(here("index", "create", path, *arguments)), arguments
         assert set(tmp_path.iterdir()) == before, arguments
     path.mkdir()
-    assert "first in row 399" in refused(nestling("index", "create", path, tmp_path / "bad.npy"))
-    assert "row 399" in refused(nestling("index", "create", path, tmp_path / "large.npy"))
+    assert "first in row 399" in refused(here("index", "create", path, tmp_path / "bad.npy"))
+    assert "row 399" in refused(here("index", "create", path, tmp_path / "large.npy"))
     assert list(path.iterdir()) == []
 
 
@@ -219,7 +221,7 @@ def test_create_touches_nothing_that_is_there(data: Path, made: Path, tmp_path: 
         (tmp_path / "folder" / "letter.txt", "is there already, and not an empty folder"),
     ):
         before = files_of(path.parent)
-        assert words in refused(nestling("index", "create", path, data / "gallery.npy"))
+        assert words in refused(here("index", "create", path, data / "gallery.npy"))
         assert files_of(path.parent) == before
 
 
@@ -251,14 +253,14 @@ def test_what_add_and_delete_refuse_changes_nothing(data: Path, made: Path, tmp_
     ]
     before = files_of(made)
     for arguments, words in cases:
-        assert words in refused(nestling("index", *arguments)), arguments
+        assert words in refused(here("index", *arguments)), arguments
     assert {name for name, _ in files_of(made)} == {name for name, _ in before}
     assert told("index", "verify", made)["vectors"] == N
 
 
 def test_numbers_are_asked_for_where_ids_are_numbers(data: Path, tmp_path: Path) -> None:
     told("index", "create", tmp_path / "x.nest", data / "gallery.npy")
-    sentence = refused(nestling("index", "delete", tmp_path / "x.nest", "12", "twelve"))
+    sentence = refused(here("index", "delete", tmp_path / "x.nest", "12", "twelve"))
     assert "ids must be whole numbers, as this index's are; got 'twelve'" in sentence
 
 
@@ -281,14 +283,14 @@ def test_what_search_in_an_index_refuses(data: Path, made: Path, tmp_path: Path)
         ((data / "gallery.npy", queries, "--among", data / "names.npy"), "--among must be given with an index"),
     ]
     for arguments, words in cases:
-        assert words in refused(nestling("search", *arguments)), arguments
+        assert words in refused(here("search", *arguments)), arguments
 
 
 def test_what_is_no_index(data: Path, made: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "none.nest", tmp_path / "empty", data / "gallery.npy"):
         for command in (("info",), ("verify",), ("compact",), ("delete", "1"), ("add", data / "more.npy")):
-            sentence = refused(nestling("index", command[0], path, *command[1:]))
+            sentence = refused(here("index", command[0], path, *command[1:]))
             assert f"{path} is not an index" in sentence, command
 
 
@@ -302,7 +304,7 @@ def test_an_index_of_a_newer_format_says_which_version_is_needed(made: Path, tmp
     content = json.loads(manifest.read_text())
     del content["checksum"]
     manifest.write_bytes(fields.render({**content, "format": content["format"] + 1, "needs": "9.3.0"}))
-    sentence = refused(nestling("index", "info", tmp_path / "new.nest"))
+    sentence = refused(here("index", "info", tmp_path / "new.nest"))
     assert "9.3.0" in sentence
 
 
@@ -312,16 +314,29 @@ def test_damage_is_found_by_verify(made: Path, tmp_path: Path) -> None:
     content = bytearray(part.read_bytes())
     content[100] ^= 4
     part.write_bytes(content)
-    assert part.name in refused(nestling("index", "verify", path))
+    assert part.name in refused(here("index", "verify", path))
 
 
-def test_a_locked_index_says_who_holds_it(made: Path, tmp_path: Path) -> None:
+class Clock:
+    """One that runs as fast as it is asked to wait."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_locked_index_says_who_holds_it(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = copied(made, tmp_path / "busy.nest")
+    monkeypatch.setattr("nestling.search.storage.lock.time", Clock())
     with (path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write("12345\n")
         lock.flush()
-        assert "is being written by process 12345" in refused(nestling("index", "delete", path, "entry 0001"))
+        assert "is being written by process 12345" in refused(here("index", "delete", path, "entry 0001"))
     assert told("index", "delete", path, "entry 0001")["deleted"] == 1
 
 

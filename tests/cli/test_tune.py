@@ -10,7 +10,9 @@ import pytest
 
 from nestling.search import Plan
 from nestling.search.index import Index
-from tests.cli.command import nestling, refused
+from tests.cli.command import here, nestling, refused
+
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 N, D = 3000, 64
 
@@ -86,6 +88,6 @@ def test_what_tune_refuses(data: Path, tmp_path: Path) -> None:
         ((index, queries, "--labels", data / "queries-labels.npy"), "labels must be"),
     ]
     for arguments, words in cases:
-        assert words in refused(nestling("tune", *arguments)), arguments
+        assert words in refused(here("tune", *arguments)), arguments
     with Index.open(index) as opened:
         assert opened.info()["generation"] == before

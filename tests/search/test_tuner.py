@@ -13,6 +13,7 @@ import pytest
 
 from nestling.errors import DataError, InputError, NestlingError, ShapeError
 from nestling.nesting import Nesting
+from nestling.search import tuner
 from nestling.search.engine import Engine, engine_of
 from nestling.search.exact import exact
 from nestling.search.index import Index
@@ -29,9 +30,13 @@ NESTING = Nesting((8, 16, 32, 64))
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times are not what is tested here."""
-    monkeypatch.setattr(costs, "_SECONDS", 0.01)
+    """Times are not what is tested here: bytes stand for them."""
     monkeypatch.setattr(costs, "_ROUGHLY", 0.003)
+    monkeypatch.setattr(tuner, "plan_times", by_bytes)
+
+
+def by_bytes(engine: Engine, plans: list[Plan], x: np.ndarray) -> list[float]:
+    return [plan.bytes_read(engine.stored) / 1e6 for plan in plans]
 
 
 def data(n: int = N, q: int = Q, *, d: int = D, fall: float = 0.6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -102,14 +107,16 @@ def test_cells_are_probed(tmp_path: Path) -> None:
     x, queries = data(seed=2)
     index = made(tmp_path / "i", x)
     index.partition(60, 32)
-    tuned = index.tune(queries, recall=0.9, k=K, apply=False)
+    tuned = index.tune(queries, recall=0.9, k=K)
     assert tuned.recall >= 0.9
-    assert any(point.plan.probe for point in tuned.frontier) or tuned.plan.probe
+    assert any(point.plan.probe for point in tuned.frontier)
+    assert index.info()["derived"][0] == "cells"
+    assert recall(index, queries) >= 0.88
 
 
 def test_the_whole_wish_reads_everything(tmp_path: Path) -> None:
     x, queries = data(800, 100)
-    tuned = made(tmp_path / "i", x).tune(queries, recall=1, k=K)
+    tuned = made(tmp_path / "i", x).tune(queries, recall=1.0, k=K)
     assert (str(tuned.plan), tuned.recall) == (f"{D}:{K}", 1.0)
 
 
@@ -126,7 +133,7 @@ def test_the_budget_holds(tmp_path: Path) -> None:
     before = index.info()["bytes_in_memory"]
     index.tune(queries, recall=0.9, k=K, budget=20)
     blocks = 64 * -(-N // 64)
-    assert before + 4000 <= index.info()["bytes_in_memory"] <= 20 * blocks + 8 * D + 4096
+    assert before < index.info()["bytes_in_memory"] <= 20 * blocks + 8 * D + 4096
 
 
 def test_candidates_fit_their_budget_and_the_width() -> None:
@@ -141,11 +148,8 @@ def test_candidates_fit_their_budget_and_the_width() -> None:
 # --- the simulation is what the engine does ----------------------------------------------------------------
 
 
-class Fixed:
+class Fixed(costs.Costs):
     """Costs without a clock: bytes."""
-
-    def __init__(self, stops: list[int]) -> None:
-        self.rerank = {**{(m, 8): m * 1e-9 for m in stops}, (D, None): D * 2e-9}
 
     def scan(self, sketch: tuple[int, int], probe: int | None) -> float:
         return 1e-5 * sketch[0] * sketch[1] * (1 if probe is None else probe / 60)
@@ -161,7 +165,8 @@ def proposed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     gallery = Gallery(index._snapshot)
     engine = engine_with(index._snapshot, [*(sketch_name(*n) for n in names), "copy-16,32,64"])
     asked = questions.true_neighbours(gallery, engine, queries, None, K, 1)
-    proposer = proposals.Proposer(gallery, engine, asked, Fixed(stops), 1)  # type: ignore[arg-type]
+    prices = {**{(m, 8): m * 1e-9 for m in stops}, (D, None): D * 2e-9}
+    proposer = proposals.Proposer(gallery, engine, asked, Fixed(engine, queries, K, prices), 1)
     levels = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99]
     found = [one for name in names for family in proposer._families(name, levels) for _, one in family]
     return request.param, engine, asked, found
@@ -174,7 +179,8 @@ def test_simulated_recall_is_the_engines(proposed: tuple[str, Engine, questions.
     for one in found:
         rows, scores = engine.search(asked.x, engine.resolved(one.plan, None))
         real = asked.values(rows, scores, nearer=False).mean()
-        assert real >= one.recall - 1e-9, one  # what is not known counts as lost
+        ties = 0.0015 if cells == "cells" else 0.0  # equal sketch scores at the cut: there by position, here by id
+        assert real >= one.recall - ties - 1e-9, one  # what is not known counts as lost
         if len(one.plan.stages) <= 3:
             assert real == pytest.approx(one.recall, abs=0.004), one
         assert real == pytest.approx(one.recall, abs=0.03), one
@@ -300,7 +306,7 @@ def test_map_keeps_a_share_of_exact_searchs(tmp_path: Path, standing_in: bool) -
     tuned = index.tune(None if standing_in else every[2000:], recall=0.95, k=K, metric="map", labels=own, **given)
     assert tuned.metric == "map"
     assert tuned.recall >= tuned.wish
-    assert 0.95 * 0.4 < tuned.wish < 0.95
+    assert 0.95 * 0.3 < tuned.wish < 0.95
     by_id = dict(zip(index.ids().tolist(), own.tolist(), strict=True))
     found = index.search(every[2000:], K).ids
     right = np.array([[by_id[i] == name for i in row] for row, name in zip(found.tolist(), names[2000:], strict=True)])
@@ -332,8 +338,6 @@ def test_few_queries_and_missing_cells_are_told(tmp_path: Path, monkeypatch: pyt
 def test_a_plan_that_falls_short_on_the_other_half_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nestling.search import tuner
-
     x, queries = data()
     monkeypatch.setattr(tuner._Tuning, "_reaches", lambda self, found, exact: True)
     tuned = made(tmp_path / "i", x).tune(queries, recall=0.9, k=K, apply=False)
@@ -347,14 +351,14 @@ def test_a_plan_that_falls_short_on_the_other_half_is_not_taken(
 def test_parts_come_and_go_with_the_plan(tmp_path: Path) -> None:
     x, queries = data()
     index = made(tmp_path / "i", x)
-    index.derive("sketch-11@8", "copy-16")
+    index.derive("sketch-11@8", "copy-64")
     seen: list[set[str]] = []
     for wish in (0.7, 0.99):
         tuned = index.tune(queries, recall=wish, k=K)
         have = set(index.info()["derived"])
         sketch = sketch_name(*tuned.plan.sketch)  # type: ignore[misc]
         copies = {stage.dims for stage in tuned.plan.stages[1:] if stage.bits}
-        stops = ",".join(map(str, sorted(copies | {16})))
+        stops = ",".join(map(str, sorted(copies | {64})))
         assert have == {"sketch-11@8", sketch, f"copy-{stops}"}
         seen.append(have)
     assert seen[0] != seen[1]
@@ -430,11 +434,19 @@ def test_tuned_is_plain_json(tmp_path: Path) -> None:
     assert set(record) == {"plan", "recall", "low", "high", "wish", "metric", "k", "warnings", "frontier"}
 
 
+def test_plans_are_timed_alone_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "_SECONDS", 0.05)
+    x, queries = data()
+    engine = engine_with(made(tmp_path / "i", x)._snapshot, ["sketch-8@8"])
+    short, long = costs.plan_times(engine, [Plan.parse("8@8:5,64:5"), Plan.parse("8@8:4000,64:5")], queries)
+    assert 0 < short < long < 1000
+
+
 def test_the_frontier_is_paretos(tmp_path: Path) -> None:
     def point(ms: float, value: float) -> Measured:
         return Measured(Plan.of([(8, int(1000 * ms))]), value, value, value, 1.0, 1, ms)
 
-    a, b, c, d = point(1, 0.5), point(2, 0.4), point(3, 0.9), point(4, 0.9)
+    a, b, c, d = point(1.0, 0.5), point(2.0, 0.4), point(3.0, 0.9), point(4.0, 0.9)
     assert frontier([d, c, b, a], c) == [a, c]
     assert frontier([d, c, b, a], d) == [a, c, d]
 
@@ -445,7 +457,7 @@ def test_the_frontier_is_paretos(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "words"),
     [
-        ({"recall": 0}, "recall must be"),
+        ({"recall": 0.0}, "recall must be"),
         ({"recall": 1.1}, "recall must be"),
         ({"recall": float("nan")}, "recall must be"),
         ({"k": 0}, "k must be"),

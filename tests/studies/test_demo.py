@@ -15,7 +15,7 @@ from nestling.errors import CheckpointError
 from nestling.evaluation import read_rows
 from nestling.metrics import mean_average_precision
 from nestling.models import load
-from nestling.search import exact
+from nestling.search import Plan, exact
 from nestling.studies import demo
 from nestling.studies.page import LINEAR, ONE_NN, PROBE, Report, accuracy_table, retrieval_table
 from nestling.studies.watch import Silent
@@ -63,7 +63,9 @@ def test_the_tables_hold_every_system_at_every_prefix(report: Report) -> None:
             filled = [bool(cell) for cell in row[1:]]
             assert filled == ([True, True, False, False, False, False, True] if row[0] == "FF" else [True] * 7)
     columns, rows = retrieval_table(report)
-    assert [row[0] for row in rows] == ["exact, 512 dims", *SMALL.plans]
+    assert [row[0] for row in rows[:-1]] == ["exact, 512 dims", *SMALL.plans]
+    assert rows[-1][0] == report.plans[-1]
+    assert Plan.parse(report.plans[-1]).k == 10  # the index's own
     assert columns[-1] == "ms"
     brief, _ = retrieval_table(report, brief=True)
     assert brief == ["search", "mAP@10", "minus exact [95 %]", "MFLOPs", "ms"]

@@ -47,12 +47,14 @@ class Peer(ABC):
         package: the module it needs.
         goals: recalls at which it is measured; 1.0 alone for an exact search, which has no other.
         words: what the numbers of a setting are.
+        slow_build: an index takes minutes.
     """
 
     name: str
     package: str
     goals: tuple[float, ...] = (0.95,)
     words: tuple[str, ...] = ()
+    slow_build: bool = False
 
     @abstractmethod
     def shapes(self, rows: int, dims: int) -> Sequence[str]:
@@ -61,6 +63,10 @@ class Peer(ABC):
     @abstractmethod
     def build(self, base: Base, shape: str) -> Built:
         """Build one of `shapes`."""
+
+    def like(self, shapes: Sequence[str], best: Sequence[str]) -> Sequence[str]:
+        """Of the shapes for a large gallery those worth trying, as `best` were the best in a part of it."""
+        return [shape for shape in best if shape in shapes]
 
     def missing(self) -> str | None:
         """A sentence when its package is not installed."""

@@ -52,15 +52,16 @@ class FaissFunnel(FaissPeer):
     goals = (0.95, 0.98, 0.99)
 
     def shapes(self, rows: int, dims: int) -> Sequence[str]:
+        """A middle prefix pays where a full row is long, finer parts where early dims carry most."""
         del rows
         found = []
-        for m in (64, 128, 32, 96, 48, 256, 24, 16):
-            if m > dims:
-                continue
-            coarse = [f"PQ{m}x{parts}" for parts in (m // 2, m, m // 4) if 8 <= parts <= 128]
-            middles = [""] + [f"→{middle} f32" for middle in (64, 128, 256) if m < middle < dims]
-            found += [f"{how}{middle}→f16" for how in coarse for middle in middles]
-        return [*found, *(f"Flat{m}→f16" for m in (16, 24, 32) if m < dims), "PQ32x16→f32"]
+        for m in (64, 128, 96, 48, 32, 24, 256):
+            long = dims > 512
+            parts = [count for count in ((m, m // 2) if long else (m // 2, m // 4, m)) if 8 <= count <= 128]
+            middles = [f"→{middle} {kind}" for middle in (128, 256) for kind in ("f32", "f16") if m < middle]
+            if m <= dims and not (long and m == 256):
+                found += [f"PQ{m}x{count}{middle}→f16" for count in parts for middle in (middles if long else [""])]
+        return [*found, *(f"Flat{m}→f16" for m in (24, 32) if m < dims), "PQ64x32→f32"]
 
     def told(self, shape: str, setting: Setting) -> str:
         return f"{shape} keep={'→'.join(f'{keep:g}' for keep in setting)}"

@@ -24,6 +24,7 @@ class FaissHnsw(FaissPeer):
     name = "faiss-hnsw"
     goals = (0.95, 0.98, 0.99)
     words = ("efSearch",)
+    slow_build = True
 
     def shapes(self, rows: int, dims: int) -> Sequence[str]:
         del rows, dims

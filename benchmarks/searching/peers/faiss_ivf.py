@@ -46,6 +46,11 @@ class FaissIvfRefine(FaissPeer):
         widths = [m for m in (64, 128, 32, 256) if m <= dims]
         return [f"IVF{n}({m}),{kind}→f16" for m in widths for n in lists for kind in ("PQ", "PQ1", "SQ8")]
 
+    def like(self, shapes: Sequence[str], best: Sequence[str]) -> Sequence[str]:
+        """The same prefix and codes, with each number of lists that suits the larger gallery."""
+        codes = {shape[shape.index("(") :] for shape in best}
+        return [shape for shape in shapes if shape[shape.index("(") :] in codes]
+
     def build(self, base: Base, shape: str) -> Built:
         found = re.match(r"IVF(\d+)\((\d+)\),(\w+)", shape)
         assert found

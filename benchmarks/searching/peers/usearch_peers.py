@@ -70,6 +70,7 @@ class UsearchHnsw(Peer):
     package = "usearch"
     goals = (0.95, 0.98, 0.99)
     words = ("expansion_search",)
+    slow_build = True
 
     def shapes(self, rows: int, dims: int) -> Sequence[str]:
         del rows, dims

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from nestling.errors import PlanError, ShapeError
+from nestling.errors import InputError, PlanError, ShapeError
 from nestling.evaluation.neighbors import check_labels
 from nestling.evaluation.report import Row
 from nestling.metrics import (
@@ -18,10 +18,12 @@ from nestling.metrics import (
     paired_bootstrap,
     precision_at_k,
 )
+from nestling.nesting import Nesting
 from nestling.search.exact import Metric, exact, prefix_norms
 from nestling.search.funnel import funnel
 from nestling.search.hits import Hits
-from nestling.search.plan import Plan
+from nestling.search.index import Index
+from nestling.search.plan import Plan, Stored
 
 Search = Callable[[np.ndarray, np.ndarray | None], Hits]
 
@@ -51,10 +53,13 @@ def retrieval_rows(
     seed: int,
     metric: Metric = "cosine",
     exclude: np.ndarray | None = None,
+    index: Index | None = None,
     system: str = "nestling",
     timed: int = 100,
 ) -> list[Row]:
     """Quality and cost of exact search at full width and of each plan.
+
+    Exact search is brute force over the given arrays. Plans run over them too, or, with `index`, in its engine.
 
     For each: map@k, precision@k and neighbor_recall@k (against exact), mflops (the paper's count),
     mflops_rings (ours), bytes_read, and the median time of single-query calls with the norms at hand; for a
@@ -64,7 +69,8 @@ def retrieval_rows(
         gallery: (n, d); gallery_labels: (n,); queries: (q, d); query_labels: (q,).
         plans: at least one, all with the same last keep k.
         seed: of the bootstrap.
-        exclude: (q,) one gallery row per query to leave out (the query itself), −1 for none.
+        exclude: (q,) one gallery row per query to leave out (the query itself), −1 for none; not with `index`.
+        index: holds the gallery under the ids 0 … n − 1; its plans may use its sketches, copies and cells.
         timed: single-query calls behind each time, spread evenly over the queries; 0 leaves the time out.
 
     Raises:
@@ -76,14 +82,19 @@ def retrieval_rows(
     check_labels("query_labels", query_labels, len(queries))
     n, d = gallery.shape[0], gallery.shape[-1]
     searches = {"exact": _exact_search(gallery, k, metric)}
-    searches |= {str(plan): _funnel_search(gallery, plan, metric) for plan in read}
+    if index is not None and exclude is not None:
+        raise InputError.of("exclude", "left out with an index", "both", "Search without the index.")
+    searches |= {
+        str(plan): _index_search(index, plan) if index else _funnel_search(gallery, plan, metric) for plan in read
+    }
+    stored = Stored(Nesting((d,)), n, gallery.itemsize) if index is None else index.stored
     costs = {"exact": Plan.of([(d, k)])} | {str(plan): plan for plan in read}
     hits = {name: search(queries, exclude) for name, search in searches.items()}
     times = _median_times(searches, queries, exclude, timed) if timed else {}
     right = {name: relevance(found, gallery_labels, query_labels) for name, found in hits.items()}
     rows: list[Row] = []
     for name in searches:
-        values = _quality(right[name], hits[name], hits["exact"]) | _costs(costs[name], n, gallery.itemsize)
+        values = _quality(right[name], hits[name], hits["exact"]) | _costs(costs[name], stored)
         values |= {"time_ms": (times[name], "ms")} if times else {}
         rows += [
             Row(system=system, metric=key, value=value, unit=unit, n=len(queries), plan=name)
@@ -140,6 +151,10 @@ def _funnel_search(gallery: np.ndarray, plan: Plan, metric: Metric) -> Search:
     return lambda queries, exclude: funnel(gallery, queries, plan, metric=metric, norms=norms, exclude=exclude)
 
 
+def _index_search(index: Index, plan: Plan) -> Search:
+    return lambda queries, _: index.search(queries, plan=plan)
+
+
 def _median_times(
     searches: dict[str, Search], queries: np.ndarray, exclude: np.ndarray | None, timed: int
 ) -> dict[str, float]:
@@ -165,11 +180,11 @@ def _quality(relevant: Bool[np.ndarray, "q k"], hits: Hits, nearest: Hits) -> di
     }
 
 
-def _costs(plan: Plan, n: int, itemsize: int) -> dict[str, tuple[float, str]]:
+def _costs(plan: Plan, stored: Stored) -> dict[str, tuple[float, str]]:
     return {
-        "mflops": (plan.mflops(n), "MFLOPs"),
-        "mflops_rings": (plan.mflops_rings(n), "MFLOPs"),
-        "bytes_read": (float(plan.bytes_read(n, itemsize)), "bytes"),
+        "mflops": (plan.mflops(stored), "MFLOPs"),
+        "mflops_rings": (plan.mflops_rings(stored), "MFLOPs"),
+        "bytes_read": (float(plan.bytes_read(stored)), "bytes"),
     }
 
 

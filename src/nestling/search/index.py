@@ -333,6 +333,12 @@ class Index:
         return self._snapshot.manifest.metric
 
     @property
+    def plan(self) -> Plan | None:
+        """The plan of searches that name none; None makes them exact."""
+        text = self._snapshot.manifest.plan
+        return None if text is None else Plan.parse(text)
+
+    @property
     def stored(self) -> Stored:
         """What plans may use of this index, and what their costs depend on."""
         return stored_of(self._snapshot)

@@ -5,6 +5,7 @@ Command: ``nestling demo`` (about 8 minutes on 2 cores; ``--quick``: under 2).
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from nestling.evaluation import Row, class_rows, relevance, retrieval_rows
 from nestling.models import Classifier, NestedLinear, ResidualEncoder, save
 from nestling.nesting import Nesting
 from nestling.search import Plan, exact
+from nestling.search.index import Index
 from nestling.studies.comparison import Comparison, Encoded, Labels
 from nestling.studies.page import Neighbors, Report, check_report_folder, write_report
 from nestling.studies.watch import Step, Watch
@@ -33,7 +35,8 @@ class DemoConfig:
         nesting: the prefixes of the nested model; plain models are trained at `plain` dims.
         train: how every model is trained, nested or plain.
         plain: widths of the fixed-feature (FF) models; the largest also serves SVD and random features.
-        plans: searches to compare with the exact one at full width; each keeps 10.
+        plans: searches to compare with the exact one at full width; each keeps 10. The index's own plan joins them.
+        recall: of the plan that the index is tuned to, on gallery rows standing in for queries.
         train_images, test_images: how many of the data set's are used, from its beginning; None for all.
         seed: of weights, order, augmentation, random features and bootstrap.
     """
@@ -42,6 +45,7 @@ class DemoConfig:
     train: TrainConfig
     plain: tuple[int, ...]
     plans: tuple[str, ...]
+    recall: float = 0.95
     train_images: int | None = None
     test_images: int | None = None
     seed: int = 0
@@ -93,9 +97,17 @@ def run(config: DemoConfig, out: Path, runs: Path, *, watch: Watch) -> Report:
     for other in (f"FF-{smallest}", "SVD", "random"):
         if (other, smallest) in comparison.right:
             comparison.difference("MRL", other, smallest)
-    with watch.task("retrieval"):
+    with watch.task("index") as step, _indexed(nested.train, config, runs / "mrl" / "index", step) as index:
+        plans = (*config.plans, str(index.plan))
         rows = retrieval_rows(
-            nested.train, labels.train, nested.test, labels.test, config.plans, seed=config.seed, system="MRL"
+            nested.train,
+            labels.train,
+            nested.test,
+            labels.test,
+            plans,
+            seed=config.seed,
+            system="MRL",
+            index=index,
         )
     per_class, strip = _neighbors(nested, train, test, config)
     report = Report(
@@ -103,7 +115,7 @@ def run(config: DemoConfig, out: Path, runs: Path, *, watch: Watch) -> Report:
         nesting=config.nesting,
         classes=train.classes,
         rows=tuple(comparison.rows + rows + per_class),
-        plans=config.plans,
+        plans=plans,
         strip=strip,
         train_images=len(train),
         test_images=len(test),
@@ -159,6 +171,15 @@ def report_training(
 def _encode(name: str, model: Classifier, train: LabelledImages, test: LabelledImages, watch: Watch) -> Encoded:
     with watch.task(f"encode with {name}"):
         return Encoded(model, model.encode(train.pixels), model.encode(test.pixels))
+
+
+def _indexed(gallery: np.ndarray, config: DemoConfig, folder: Path, step: Step) -> Index:
+    """An index of the gallery, made anew, with the plan that is tuned on gallery rows standing in for queries."""
+    shutil.rmtree(folder, ignore_errors=True)
+    index = Index.create(folder, config.nesting)
+    index.add(gallery)
+    index.tune(recall=config.recall, seed=config.seed, progress=step)
+    return index
 
 
 def _neighbors(

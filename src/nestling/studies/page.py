@@ -167,7 +167,9 @@ def _page(report: Report) -> str:
             _table(retrieval_table(report)),
             "<p class=note>recall@10: of the ten neighbours at full width. MFLOPs per query as the paper counts them: "
             "gallery size × dims of the first stage, plus shortlist × dims of each rerank, in millions. ms: medians of "
-            "single queries on this machine, NumPy and one C++ kernel, all searches in turn.</p>",
+            "single queries on this machine, all searches in turn: exact search in NumPy over float32, plans in the "
+            "index. The last plan is the one that <code>index.tune</code> chose on gallery rows; <code>@</code> is a "
+            "sketch, an extra copy of a prefix at so many bits a number.</p>",
         ),
         _section(
             "What a short prefix confuses",

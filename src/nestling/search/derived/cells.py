@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -130,8 +131,8 @@ def _means(x: np.ndarray, cell: np.ndarray, cells: int, rng: np.random.Generator
     filled = np.flatnonzero(counts)
     means = np.empty((cells, x.shape[1]), np.float32)
     means[filled] = np.add.reduceat(x[order], starts[filled], axis=0) / counts[filled, None]
-    fullest = np.argsort(-counts, kind="stable")
-    for empty, full in zip(np.flatnonzero(counts == 0), fullest, strict=False):
+    fullest = np.argsort(-counts, kind="stable")[: len(filled)]
+    for empty, full in zip(np.flatnonzero(counts == 0), cycle(fullest), strict=False):
         means[empty] = x[order[starts[full] + rng.integers(counts[full])]]
     return means
 
