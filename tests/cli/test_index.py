@@ -180,6 +180,11 @@ def test_search_in_an_index_for_people(data: Path, made: Path) -> None:
     assert "entry 0" in done.stdout
     assert "5 more queries" in done.stdout
     assert "25 queries in " in done.stdout
+    np.save(data / "one.npy", NAMES[7:8])
+    done = here("search", made, data / "queries.npy", "--k", "2", "--among", data / "one.npy")
+    assert done.returncode == 0, done.stderr
+    assert "entry 0007:" in done.stdout
+    assert "None" not in done.stdout  # the second place is empty
 
 
 def test_what_create_refuses_leaves_nothing(data: Path, tmp_path: Path) -> None:

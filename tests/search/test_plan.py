@@ -206,8 +206,8 @@ def test_costs_of_codes_counted_by_hand() -> None:
     assert plan.mflops_rings(OFFER) == pytest.approx((1000 * 24 + 300 * 64 + 100 * 1984 + 30 * 2048) / 1e6)
     assert plan.bytes_read(OFFER) == 1000 * 24 + 300 * 64 + 100 * 1984 + 30 * 2048 * 2
     assert plan.bytes_read(1000, itemsize=2) == plan.bytes_read(OFFER)
-    # 100 dims at 1 bit are 13 bytes, and 4 of scale; then the prefix is scored anew.
-    assert Plan.parse("100@1:20,100:10").bytes_read(1000, itemsize=2) == 1000 * 17 + 20 * 100 * 2
+    # 100 dims at 1 bit are 13 bytes, and 2 of scale; then the prefix is scored anew.
+    assert Plan.parse("100@1:20,100:10").bytes_read(1000, itemsize=2) == 1000 * 15 + 20 * 100 * 2
     assert Plan.parse("64@8:20,64@8:10").bytes_read(1000) == 1000 * 64 + 20 * 64
 
 
@@ -238,7 +238,7 @@ def test_costs_are_the_loops(drawn: Drawn, n: int, cells: int, cell_dims: int, i
         size = {"stored": fresh * itemsize, "copy": fresh, "sketch": ceil(fresh * (stage.bits or 0) / 8)}[now]
         multiplied += left * stage.dims
         rings += left * fresh
-        read += left * (size + 4 * (now == "sketch" and stage.bits != 8))
+        read += left * (size + 2 * (now == "sketch" and stage.bits != 8))
         left, summed, precision = min(left, stage.keep), stage.dims, now
     assert plan.mflops(stored) == multiplied / 1e6
     assert plan.mflops_rings(stored) == rings / 1e6

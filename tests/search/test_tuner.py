@@ -14,6 +14,7 @@ import pytest
 from nestling.errors import DataError, InputError, NestlingError, ShapeError
 from nestling.nesting import Nesting
 from nestling.search import tuner
+from nestling.search.derived import Sketch
 from nestling.search.engine import Engine, engine_of
 from nestling.search.exact import exact
 from nestling.search.index import Index
@@ -33,6 +34,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times are not what is tested here: bytes stand for them."""
     monkeypatch.setattr(costs, "_ROUGHLY", 0.003)
     monkeypatch.setattr(tuner, "plan_times", by_bytes)
+    monkeypatch.setattr(proposals, "_LISTED", 600)
+    monkeypatch.setattr(sketches, "_AT_MOST", 3)
 
 
 def by_bytes(engine: Engine, plans: list[Plan], x: np.ndarray) -> list[float]:
@@ -87,7 +90,7 @@ def test_the_wish_is_reached_on_queries_never_seen_and_the_plan_is_kept(tmp_path
     assert recall(again, fresh) >= wish - 0.02
     assert recall(again, fresh) == recall(again, fresh, tuned.plan)
     assert (again.search(fresh, K).ids == again.search(fresh, plan=tuned.plan).ids).all()
-    assert recall(again, queries[:Q], tuned.plan) == pytest.approx(tuned.recall, abs=0.02)
+    assert recall(again, queries[:Q], tuned.plan) == pytest.approx(tuned.recall, abs=0.05)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
@@ -132,17 +135,18 @@ def test_the_budget_holds(tmp_path: Path) -> None:
     index = made(tmp_path / "i", x)
     before = index.info()["bytes_in_memory"]
     index.tune(queries, recall=0.9, k=K, budget=20)
-    blocks = 64 * -(-N // 64)
-    assert before < index.info()["bytes_in_memory"] <= 20 * blocks + 8 * D + 4096
+    rounded = 6 * 4096  # sections begin on pages
+    assert before < index.info()["bytes_in_memory"] <= 20 * 64 * -(-N // 64) + rounded
 
 
 def test_candidates_fit_their_budget_and_the_width() -> None:
-    found = sketches.candidates(100, 20)
+    found = sketches.candidates(Nesting((100,)), 20)
     assert found
-    assert all(m * bits / 8 + (4 if bits == 8 else 2) <= 20 and m <= 100 for m, bits in found)
+    assert all(m * bits / 8 < 20 and m <= 100 for m, bits in found)
+    assert all(sketches.stored_bytes(Sketch(*name, nesting=Nesting((100,)), metric="cosine")) <= 20 for name in found)
     assert (100, 1) in found
     assert len(found) == len(set(found))
-    assert max(m for m, bits in sketches.candidates(4096, 600) if bits == 1) <= 2048
+    assert max(m for m, bits in sketches.candidates(Nesting((4096,)), 600) if bits == 1) <= 2048
 
 
 # --- the simulation is what the engine does ----------------------------------------------------------------
@@ -318,10 +322,9 @@ def test_prefixes_that_carry_nothing_are_told(tmp_path: Path) -> None:
     x, queries = data()
     turn = rotation()
     warned = made(tmp_path / "a", x @ turn).tune(queries @ turn, k=K, apply=False).warnings
-    assert len(warned) == 1
-    assert "no better than any others" in warned[0]
-    assert "adaptor" in warned[0]
-    assert made(tmp_path / "b", x).tune(queries, k=K, apply=False).warnings == []
+    assert sum("no better than any others" in words and "adaptor" in words for words in warned) == 1
+    told = made(tmp_path / "b", x).tune(queries, k=K, apply=False).warnings
+    assert not any("no better" in words for words in told)
 
 
 def test_few_queries_and_missing_cells_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,8 +343,8 @@ def test_a_plan_that_falls_short_on_the_other_half_is_not_taken(
 ) -> None:
     x, queries = data()
     monkeypatch.setattr(tuner._Tuning, "_reaches", lambda self, found, exact: True)
-    tuned = made(tmp_path / "i", x).tune(queries, recall=0.9, k=K, apply=False)
-    assert tuned.recall >= 0.9
+    tuned = made(tmp_path / "i", x).tune(queries, recall=0.97, k=K, apply=False)
+    assert tuned.recall >= 0.97
     assert any("fell short" in words for words in tuned.warnings)
 
 
@@ -353,13 +356,14 @@ def test_parts_come_and_go_with_the_plan(tmp_path: Path) -> None:
     index = made(tmp_path / "i", x)
     index.derive("sketch-11@8", "copy-64")
     seen: list[set[str]] = []
+    stops = {64}
     for wish in (0.7, 0.99):
         tuned = index.tune(queries, recall=wish, k=K)
         have = set(index.info()["derived"])
         sketch = sketch_name(*tuned.plan.sketch)  # type: ignore[misc]
         copies = {stage.dims for stage in tuned.plan.stages[1:] if stage.bits}
-        stops = ",".join(map(str, sorted(copies | {64})))
-        assert have == {"sketch-11@8", sketch, f"copy-{stops}"}
+        stops |= copies
+        assert have == {"sketch-11@8", sketch, "copy-" + ",".join(map(str, sorted(stops)))}  # the given copy grows
         seen.append(have)
     assert seen[0] != seen[1]
     index.verify()
@@ -475,6 +479,7 @@ def test_the_frontier_is_paretos(tmp_path: Path) -> None:
         ({"queries": None, "k": 300}, "k must be"),
     ],
 )
+@pytest.mark.usefixtures("as_a_user")
 def test_bad_arguments_are_told_before_the_work(tmp_path: Path, named: dict[str, Any], words: str) -> None:
     x, queries = data(300, 20)
     index = made(tmp_path / "i", x)

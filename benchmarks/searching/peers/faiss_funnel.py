@@ -58,10 +58,10 @@ class FaissFunnel(FaissPeer):
         for m in (64, 128, 96, 48, 32, 24, 256):
             long = dims > 512
             parts = [count for count in ((m, m // 2) if long else (m // 2, m // 4, m)) if 8 <= count <= 128]
-            middles = [f"→{middle} {kind}" for middle in (128, 256) for kind in ("f32", "f16") if m < middle]
+            middles = [f"→{middle} f32" for middle in (128, 256) if m < middle]
             if m <= dims and not (long and m == 256):
                 found += [f"PQ{m}x{count}{middle}→f16" for count in parts for middle in (middles if long else [""])]
-        return [*found, *(f"Flat{m}→f16" for m in (24, 32) if m < dims), "PQ64x32→f32"]
+        return [*found, *(f"Flat{m}→f16" for m in (24, 32) if m < dims)]
 
     def told(self, shape: str, setting: Setting) -> str:
         return f"{shape} keep={'→'.join(f'{keep:g}' for keep in setting)}"

@@ -42,7 +42,7 @@ class FaissIvfRefine(FaissPeer):
     words = ("nprobe", "keep")
 
     def shapes(self, rows: int, dims: int) -> Sequence[str]:
-        lists = [n for n in (256, 512, 1024, 2048, 4096) if rows / 600 <= n <= rows / 60]
+        lists = [n for n in (256, 512, 1024, 2048, 4096, 8192) if rows / 500 <= n <= rows / 30]
         widths = [m for m in (64, 128, 32, 256) if m <= dims]
         return [f"IVF{n}({m}),{kind}→f16" for m in widths for n in lists for kind in ("PQ", "PQ1", "SQ8")]
 

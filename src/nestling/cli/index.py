@@ -133,9 +133,9 @@ def verify(index: Folder, as_json: AsJson = False) -> None:
 
 def partition(
     index: Folder,
-    cells: Annotated[int | None, typer.Option(help="How many.  [default: about 1.5 √n of n vectors]", min=1)] = None,
+    cells: Annotated[int | None, typer.Option(help="How many.  [default: about 3 √n of n vectors]", min=1)] = None,
     dims: Annotated[
-        int | None, typer.Option(help="The stored prefix that makes them.  [default: the first of 32 or more]", min=1)
+        int | None, typer.Option(help="The stored prefix that makes them.  [default: the first of 128 or more]", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the first centres.", min=0)] = 0,
     as_json: AsJson = False,

@@ -14,11 +14,17 @@ def add_ring_dots(scores: Annotated[NDArray[numpy.float32], dict(shape=(None, No
     (q, s) names; -1 marks an empty place. Raises IndexError for a row outside the gallery.
     """
 
-def nearest_cells(columns: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], half_norms: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], queries: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], count: int, threads: int = 1) -> Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C')]:
-    """
-    The (q, count) cells with the largest <q, c> - |c|^2 / 2, nearest first; columns (m, cells) are the
-    centroids transposed.
-    """
+class CellFinder:
+    """Finds the nearest of some centroids (cells, m) of queries."""
+
+    def __init__(self, centroids: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], unit: bool) -> None:
+        """unit: queries' prefixes are divided by their lengths."""
+
+    def find(self, queries: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], count: int, threads: int = 1) -> Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C')]:
+        """
+        The (q, count) cells with the largest <q, c> - |c|^2 / 2, nearest first (all are compared in 8 bits, the best
+        three times as many in float32).
+        """
 
 def kernels() -> str:
     """The instruction set in use."""

@@ -160,9 +160,8 @@ class Engine:
         stages: list[tuple[int, int, int | None]] = []
         if bound:
             stages.append((bound, 20 * k + 200, 8))
-            if self.copies is not None:
-                first = next((stop for stop in self.copies.stops if stop >= bound), self.copies.stops[-1])
-                stages.append((first, 4 * k + 40, 8))
+            copies = self.copies.stops if self.copies is not None else ()
+            stages += [(stop, 4 * k + 40, 8) for stop in copies if stop >= bound][:1]
         else:
             stages.append((next((m for m in self.snapshot.nesting if m >= _BOUND_DIMS), width), 20 * k + 200, None))
         return Plan.of([*stages, (width, k, None)])

@@ -10,7 +10,7 @@ from nestling.search.derived.cells import training_rows
 from nestling.search.storage import parts
 from nestling.search.storage.snapshot import Snapshot
 
-_LEAST_DIMS = 32  # cells of 16 dims lose neighbours that no probe finds again
+_LEAST_DIMS = 128  # measured: 4 cells of 128 dims find what 24 of 32 dims do (docs/LOG.md)
 
 
 def fitted_cells(snapshot: Snapshot, cells: int | None, dims: int | None, seed: int) -> parts.NewPartition:
@@ -24,7 +24,7 @@ def fitted_cells(snapshot: Snapshot, cells: int | None, dims: int | None, seed: 
         dims = next((m for m in snapshot.nesting if m >= _LEAST_DIMS), snapshot.nesting.width)
     if dims not in snapshot.nesting.dims:
         raise InputError.of("dims", f"among the stored dims {snapshot.nesting}", dims)
-    cells = max(1, round(1.5 * n**0.5)) if cells is None else cells
+    cells = max(1, round(3 * n**0.5)) if cells is None else cells
     if not 1 <= cells <= n:
         raise InputError.of("cells", f"between 1 and the number of vectors {n}", cells)
     wanted = min(n, training_rows(cells))

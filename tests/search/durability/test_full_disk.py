@@ -40,7 +40,7 @@ def failing(number: int) -> Callable[[str], None]:
     """ENOSPC and EIO in turns."""
 
     def fail(name: str) -> None:
-        code = (errno.ENOSPC, errno.EIO)[number // 5 % 2]
+        code = (errno.ENOSPC, errno.EIO)[number // 9 % 2]
         raise OSError(code, os.strerror(code))
 
     return fail
@@ -78,7 +78,7 @@ def assert_errors_lose_nothing(tmp_path: Path, prepared: Path, change: Change, e
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.what)
 def test_an_error_at_some_calls(tmp_path: Path, prepared: Path, change: Change) -> None:
-    assert_errors_lose_nothing(tmp_path, prepared, change, every=5)
+    assert_errors_lose_nothing(tmp_path, prepared, change, every=9)
 
 
 @pytest.mark.soak
@@ -150,7 +150,7 @@ def test_any_space_that_is_left(small_disk: Path, prepared: Path, change: Change
     """From none to enough, page by page."""
     before = versions(Index.open(prepared))
     outcomes: set[str] = set()
-    for pages in range(0, 40, 3):
+    for pages in range(0, 40, 6):
         folder = small_disk / "index"
         shutil.copytree(prepared, folder)
         with (small_disk / "ballast").open("wb", buffering=0) as ballast:

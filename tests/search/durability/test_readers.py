@@ -58,7 +58,7 @@ def assert_readers_see_whole_states(tmp_path: Path, *, changes: int, seed: int) 
 
 
 def test_two_readers_and_a_writer(tmp_path: Path) -> None:
-    assert_readers_see_whole_states(tmp_path, changes=100, seed=1)
+    assert_readers_see_whole_states(tmp_path, changes=60, seed=1)
 
 
 @pytest.mark.soak

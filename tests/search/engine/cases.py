@@ -66,11 +66,16 @@ class Case:
     texts: bool = False
     cells: int | None = None
     scale: float = 1.0
+    query_scale: float = 1.0
+    offset: float = 0.0
+    decades: int = 0
 
     @property
     def rows(self) -> np.ndarray:
         """(n, d), all segments one after another."""
-        return vectors(self.kind, sum(self.sizes), self.dims[-1], self.seed) * np.float32(self.scale)
+        x = vectors(self.kind, sum(self.sizes), self.dims[-1], self.seed) + np.float32(self.offset)
+        lengths = 10 ** np.random.default_rng(self.seed + 5).uniform(-self.decades, 0, (len(x), 1))
+        return (x * (self.scale * lengths)).astype(np.float32)
 
     @property
     def ids(self) -> list[Any]:
@@ -81,10 +86,11 @@ class Case:
     def queries(self, q: int) -> np.ndarray:
         """Some drawn like the rows, some of them rows, one now and then all zeros."""
         rng = np.random.default_rng(self.seed + 2)
-        found = vectors(self.kind, max(q, 2), self.dims[-1], self.seed + 3)[:q] * np.float32(self.scale)
+        found = vectors(self.kind, max(q, 2), self.dims[-1], self.seed + 3)[:q] + np.float32(self.offset)
+        found[rng.random(q) < 0.05] = 0
+        found = (found * self.query_scale).astype(np.float32)
         copied = rng.random(q) < 0.3
         found[copied] = self.rows[rng.integers(sum(self.sizes), size=int(copied.sum()))]
-        found[rng.random(q) < 0.05] = 0
         return found
 
 
@@ -114,7 +120,9 @@ def made(case: Case) -> Iterator[Index]:
 @st.composite
 def cases(draw: st.DrawFn, *, most: int = 200) -> Case:
     """Any index."""
-    dims = tuple(np.cumsum(draw(st.lists(st.sampled_from((1, 2, 3, 5, 8, 13, 16, 31, 40, 64)), min_size=1, max_size=3))).tolist())
+    dims = tuple(
+        np.cumsum(draw(st.lists(st.sampled_from((1, 2, 3, 5, 8, 13, 16, 31, 40, 64)), min_size=1, max_size=3))).tolist()
+    )
     width = dims[-1]
     sketches = draw(st.lists(st.tuples(st.integers(1, width), st.sampled_from((1, 2, 4, 8))), max_size=2, unique=True))
     stops = [str(m) for m in dims if draw(st.booleans())]
@@ -163,6 +171,4 @@ def permitted(index: Index, share: float, seed: int, *, mask: bool) -> Any:
 def equal_bits(hits: Sequence[Any]) -> bool:
     """Whether all of these Hits are the same to the bit."""
     first = hits[0]
-    return all(
-        h.ids.tolist() == first.ids.tolist() and h.scores.tobytes() == first.scores.tobytes() for h in hits[1:]
-    )
+    return all(h.ids.tolist() == first.ids.tolist() and h.scores.tobytes() == first.scores.tobytes() for h in hits[1:])

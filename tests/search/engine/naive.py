@@ -26,10 +26,11 @@ MOST = {1: 15, 2: 127, 4: 127, 8: 127}  # a query's largest weight (native/coded
 
 
 def dots(x: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Dot products (n,) of float32 rows, to the bit: 64 running sums, folded in one order (native/kernels.h)."""
+    """Dot products (n,) of float32 rows with one query or with as many, to the bit: 64 running sums, folded in one order
+    (native/kernels.h)."""
     sums = np.zeros((len(x), 64), np.float32)
     for start in range(0, x.shape[1], 64):
-        part = x[:, start : start + 64] * query[start : start + 64]
+        part = x[:, start : start + 64] * query[..., start : start + 64]
         sums[:, : part.shape[1]] += part
     sums = (sums[:, :16] + sums[:, 16:32]) + (sums[:, 32:48] + sums[:, 48:])
     for half in (8, 4, 2, 1):
@@ -195,7 +196,11 @@ def copied(stored: Stored, query: np.ndarray, m: int) -> np.ndarray:
 
 def ranked(stored: Stored, query: np.ndarray, m: int, bits: int | None) -> Scores:
     """Every row by the first m numbers of its rings or its copy: cosine, inner product, minus the squared distance."""
-    metric, x, q = stored.snapshot.manifest.metric, stored.values[:, :m].astype(np.float64), query[:m].astype(np.float64)
+    metric, x, q = (
+        stored.snapshot.manifest.metric,
+        stored.values[:, :m].astype(np.float64),
+        query[:m].astype(np.float64),
+    )
     dot = (x * q).sum(axis=1) if bits is None else copied(stored, query, m)
     norms, norm = (x * x).sum(axis=1), float((q * q).sum())
     lengths = np.sqrt(norms * norm)
@@ -270,8 +275,7 @@ def brute(stored: Stored, query: np.ndarray, k: int, among: object = None) -> tu
     metric, allowed = stored.snapshot.manifest.metric, np.flatnonzero(stored.allowed(among))
     x = stored.values[allowed]
     if metric == "l2":
-        difference = x - query
-        scores = np.concatenate([dots(row[None], row) for row in difference]) if len(x) else np.empty(0, np.float32)
+        scores = dots(x - query, x - query)
     else:
         query = unit(query) if metric == "cosine" else query
         scores = np.zeros(len(x), np.float32)

@@ -48,7 +48,9 @@ def try_case(case: Case, data: st.DataObject) -> None:
         cells = None if case.cells is None else index.info()["partition"]["cells"]
         for _ in range(3):
             plan = data.draw(plans(case, cells))
-            compare(index, case, plan, data.draw(st.integers(1, 4)), data.draw(st.sampled_from((None, None, 0.5, 0.02))))
+            compare(
+                index, case, plan, data.draw(st.integers(1, 4)), data.draw(st.sampled_from((None, None, 0.5, 0.02)))
+            )
 
 
 @settings(max_examples=25)

@@ -60,7 +60,12 @@ def harness(folder: Path, compiler: str, flags: Sequence[str]) -> Path:
 def run(command: Sequence[str], *, timeout: float = 60, **environment: str) -> str:
     """What a command prints; its whole output is in the error when it fails."""
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout, check=False, env={"PATH": "/usr/bin:/bin", **environment}
+        command,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", **environment},
     )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout

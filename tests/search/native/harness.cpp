@@ -177,16 +177,17 @@ void scans(Random &random) {
 
 void lists(Random &random) {
     const Size cells = random.between(1, 300), m = random.between(1, 20), q = random.between(1, 40), count = random.between(1, cells);
-    Exact<float> columns(m * cells), norms(cells), queries(q * m), scores(q * count);
+    Exact<float> centroids(m * cells), queries(q * m), scores(q * count);
     Exact<std::int32_t> out(q * count);
     Exact<std::int64_t> shortlist(q * count);
-    for (const auto *array : {&columns, &norms, &queries})
+    for (const auto *array : {&centroids, &queries})
         for (Size i = 0; i < array->size; ++i) (*array)[i] = random.number();
-    const bool wild = random.chance(20);
-    if (wild) columns.scramble(random), norms.scramble(random);
+    const bool wild = random.chance(20), random_unit = random.chance(50);
+    if (wild) centroids.scramble(random);
     everywhere(
         [&] {
-            nearest_cells(columns.get(), norms.get(), cells, m, queries.get(), q, count, 2, out.get());
+            const CellFinder finder(centroids.get(), cells, m, random_unit);
+            finder.find(queries.get(), q, m, count, 2, out.get());
             for (Size i = 0; i < out.size; ++i) must(out[i] >= 0 && static_cast<Size>(out[i]) < cells, "cells that are there");
             Bytes bytes;
             put(bytes, out.get(), out.size * 4);

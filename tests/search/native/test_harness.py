@@ -36,7 +36,8 @@ def test_no_finding_whatever_a_damaged_file_holds(build: Build, seed: int, trial
 
 
 @pytest.mark.skipif(
-    shutil.which(ARM) is None or shutil.which(QEMU) is None, reason=f"needs {ARM} and {QEMU} (g++-aarch64-linux-gnu, qemu-user)"
+    shutil.which(ARM) is None or shutil.which(QEMU) is None,
+    reason=f"needs {ARM} and {QEMU} (g++-aarch64-linux-gnu, qemu-user)",
 )
 @pytest.mark.parametrize(("seed", "trials"), [(3, 10), pytest.param(4, 500, marks=pytest.mark.soak)])
 def test_arm_gives_the_same_bits(build: Build, seed: int, trials: int) -> None:

@@ -22,8 +22,8 @@ from nestling.search.storage.segment import Segment
 
 CELLS = "cells"
 _CHUNK = 1 << 14
-_PER_CELL = 128  # training vectors of a cell; more change little
-_ITERATIONS = 10
+_PER_CELL = 64  # training vectors of a cell; more change little
+_ITERATIONS = 8
 
 
 @runtime_checkable
@@ -72,24 +72,20 @@ class KMeans:
         return self.centroids.shape[1]
 
     @cached_property
-    def _columns(self) -> np.ndarray:
-        return np.ascontiguousarray(self.centroids.T)
-
-    @cached_property
-    def _half_norms(self) -> np.ndarray:
-        return np.einsum("cm,cm->c", self.centroids, self.centroids) / 2
+    def _finder(self) -> _native.CellFinder:
+        return _native.CellFinder(np.ascontiguousarray(self.centroids, np.float32), self.metric == "cosine")
 
     def assign(self, vectors: Float32[np.ndarray, "b d"]) -> Int32[np.ndarray, " b"]:
         """The nearest centroid of each vector (b, d ≥ m)."""
         x = self._prefix(vectors)
-        cells = [
-            np.argmax(x[at : at + _CHUNK] @ self._columns - self._half_norms, axis=1) for at in range(0, len(x), _CHUNK)
-        ]
+        half = np.einsum("cm,cm->c", self.centroids, self.centroids) / 2
+        steps = range(0, len(x), _CHUNK)
+        cells = [np.argmax(x[at : at + _CHUNK] @ self.centroids.T - half, axis=1) for at in steps]
         return np.concatenate([np.empty(0, np.int64), *cells]).astype(np.int32)
 
     def probe(self, queries: Float32[np.ndarray, "q d"], count: int, threads: int = 1) -> Int32[np.ndarray, "q p"]:
         """The `count` nearest cells of each query, nearest first."""
-        return _native.nearest_cells(self._columns, self._half_norms, self._prefix(queries), count, threads)
+        return self._finder.find(queries, count, threads)
 
     def _prefix(self, x: np.ndarray) -> np.ndarray:
         cut = np.ascontiguousarray(x[:, : self.dims], np.float32)

@@ -27,6 +27,7 @@ WIDEST_BIT = 2048  # dims of a 1-bit sketch: its sums run in 16 bits
 _SAMPLE = 1 << 15  # rows that centers and steps are fitted on
 _TRUSTED = 1 << 12  # rows whose fit is good enough for other segments
 _CHUNK = 1 << 15  # positions coded in one go
+_SMALLEST = 1e-36  # a squared norm below has lost too much to underflow to bound a cosine
 _STEPS = {1: 1.5958, 2: 0.9957, 4: 0.3352}  # standard deviations (Max 1960, table II)
 
 
@@ -127,7 +128,7 @@ class Sketch:
         else:
             center, spread = sample.mean(axis=0, dtype=np.float64), sample.std(axis=0, dtype=np.float64)
             step = _STEPS[self.bits] * np.maximum(spread, 1e-3 * np.sqrt(np.mean(spread**2)))
-        return np.stack([center, np.maximum(step, 1e-12)]).astype(np.float32)
+        return np.stack([center, np.asarray(step, np.float64).clip(1e-30)]).astype(np.float32)
 
     def _rows(self, segment: Segment, start: int) -> slice | np.ndarray:
         stop = min(start + _CHUNK, segment.rows)
@@ -154,9 +155,10 @@ class Sketch:
         if self.metric == "cosine":
             length = np.sqrt(np.where(whole > 0, whole, 1))
             shares, tails = np.minimum(np.sqrt(norms) / length, 1), tails / length
+            outside = outside | (whole > 0) & (whole < _SMALLEST)
         with np.errstate(over="ignore"):
-            up = tails.astype(np.float16)
-        above: np.ndarray = np.nextafter(up, np.float16(np.inf))
+            up: np.ndarray = tails.astype(np.float16)
+        above: np.ndarray = np.nextafter(up, np.full_like(up, np.inf))
         up = np.where(up < tails, above, up)
         up[outside] = np.inf
         return shares.astype(np.float16).view(np.uint16), up.view(np.uint16)

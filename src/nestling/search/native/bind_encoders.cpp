@@ -63,7 +63,8 @@ std::tuple<NumPy<std::uint8_t, 2>, NumPy<float, 1>, NumPy<double, 1>> copy(const
     const bool half = !rings.empty() && rings[0].dtype() == nb::dtype<std::uint16_t>();
     for (const auto &ring : rings) {
         require(ring.dtype() == (half ? nb::dtype<std::uint16_t>() : nb::dtype<float>()), "rings must all be float32, or all bits of float16.");
-        require(ring.ndim() == 2 && (ring.shape(0) == 0 || (ring.stride(1) == 1 && ring.stride(0) == static_cast<std::int64_t>(ring.shape(1)))),
+        require(ring.ndim() == 2 && (ring.shape(1) < 2 || ring.stride(1) == 1) &&
+                    (ring.shape(0) < 2 || ring.stride(0) == static_cast<std::int64_t>(ring.shape(1))),
                 "rings must be contiguous matrices.");
         require(in.empty() || ring.shape(0) == rows, "rings must have equally many rows.");
         rows = ring.shape(0), width += ring.shape(1);

@@ -36,20 +36,6 @@ void add_ring_dots(Scores scores, Vectors query, Vectors gallery, Shortlist shor
                                   .c_str());
 }
 
-NumPy<std::int32_t, 2> nearest(Array<const float, 2> columns, Array<const float, 1> half_norms,
-                               Array<const float, 2> queries, std::size_t count, std::size_t threads) {
-    const std::size_t m = columns.shape(0), cells = columns.shape(1), q = queries.shape(0);
-    require(queries.shape(1) == m && half_norms.shape(0) == cells, "centroids and queries must fit one another.");
-    require(count >= 1 && count <= cells, "count must lie between 1 and the number of cells.");
-    auto out = make<std::int32_t, 2>({q, count});
-    std::int32_t *to = out.data();
-    {
-        nb::gil_scoped_release unlocked;
-        nearest_cells(columns.data(), half_norms.data(), cells, m, queries.data(), q, count, threads, to);
-    }
-    return out;
-}
-
 }  // namespace
 
 void bind_kernels(nb::module_ &m) {
@@ -57,10 +43,30 @@ void bind_kernels(nb::module_ &m) {
           "shortlist"_a.noconvert(),
           "Add to scores (q, s) the dot products of query (q, r) with the rows of gallery (n, r) that shortlist\n"
           "(q, s) names; -1 marks an empty place. Raises IndexError for a row outside the gallery.");
-    m.def("nearest_cells", &nearest, "columns"_a.noconvert(), "half_norms"_a.noconvert(), "queries"_a.noconvert(),
-          "count"_a, "threads"_a = 1,
-          "The (q, count) cells with the largest <q, c> - |c|^2 / 2, nearest first; columns (m, cells) are the\n"
-          "centroids transposed.");
+    nb::class_<CellFinder>(m, "CellFinder", "Finds the nearest of some centroids (cells, m) of queries.")
+        .def("__init__",
+             [](CellFinder *self, Array<const float, 2> centroids, bool unit) {
+                 require(centroids.shape(0) > 0 && centroids.shape(1) > 0, "there must be a centroid.");
+                 new (self) CellFinder(centroids.data(), centroids.shape(0), centroids.shape(1), unit);
+             },
+             "centroids"_a, "unit"_a, "unit: queries' prefixes are divided by their lengths.")
+        .def(
+            "find",
+            [](const CellFinder &self, Array<const float, 2> queries, std::size_t count, std::size_t threads) {
+                const std::size_t q = queries.shape(0);
+                require(queries.shape(1) >= self.dims(), "queries must be as wide as the centroids.");
+                require(count >= 1 && count <= self.cells(), "count must lie between 1 and the number of cells.");
+                auto out = make<std::int32_t, 2>({q, count});
+                std::int32_t *to = out.data();
+                {
+                    nb::gil_scoped_release unlocked;
+                    self.find(queries.data(), q, queries.shape(1), count, threads, to);
+                }
+                return out;
+            },
+            "queries"_a, "count"_a, "threads"_a = 1,
+            "The (q, count) cells with the largest <q, c> - |c|^2 / 2, nearest first (all are compared in 8 bits, the best\n"
+            "three times as many in float32).");
     m.def("kernels", [] { return kernels().name; }, "The instruction set in use.");
     m.def("choose_kernels", [](const char *name) { return choose_kernels(name); }, "name"_a,
           "Use \"auto\", \"plain\", \"avx2\", \"avx512\" or \"neon\"; False where this processor has it not.");

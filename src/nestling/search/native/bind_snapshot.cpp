@@ -57,7 +57,7 @@ struct Held {
             require(ring.dtype() == (half ? nb::dtype<std::uint16_t>() : nb::dtype<float>()), "rings have another precision.");
             require(ring.ndim() == 2, "rings must be matrices.");
             const std::size_t rows = ring.shape(0), width = ring.shape(1);
-            require(rows < 2 || (ring.stride(1) == 1 && ring.stride(0) == static_cast<std::int64_t>(width)), "rings must be contiguous.");
+            require((width < 2 || ring.stride(1) == 1) && (rows < 2 || ring.stride(0) == static_cast<std::int64_t>(width)), "rings must be contiguous.");
             const void *data = hold(ring);
             if (k == 0) s.rows = rows;
             require(rows == s.rows && width == stops[k] - start && norms[k].shape(0) == rows, "rings and norms must fit.");

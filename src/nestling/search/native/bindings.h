@@ -3,6 +3,7 @@
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -24,7 +25,10 @@ inline void require(bool holds, const char *sentence) {
 template <class T, int n>
 NumPy<T, n> make(std::initializer_list<std::size_t> shape) {
     std::size_t size = 1;
-    for (const std::size_t s : shape) size *= s;
+    for (const std::size_t s : shape) {
+        if (s && size > SIZE_MAX / s) throw std::bad_alloc();
+        size *= s;
+    }
     T *data = new T[size ? size : 1];
     nb::capsule owner(data, [](void *p) noexcept { delete[] static_cast<T *>(p); });
     return NumPy<T, n>(data, shape, owner);

@@ -1,40 +1,68 @@
 #include "cells.h"
 
 #include <algorithm>
-#include <vector>
+#include <cmath>
+#include <limits>
 
-#include "keeper.h"
+#include "encode.h"
 #include "parallel.h"
+#include "search.h"
 
 namespace nestling {
-namespace {
 
-constexpr std::size_t kTogether = 64;  // centroids whose sums are taken at once
+CellFinder::CellFinder(const float *centroids, std::size_t cells, std::size_t m, bool unit)
+    : cells_(cells), m_(m), unit_(unit), centroids_(centroids, centroids + cells * m), half_norms_(cells), sketch_{} {
+    for (float &x : centroids_) x = std::isfinite(x) ? std::min(std::max(x, -1e15f), 1e15f) : 0;  // a damaged file holds anything
+    centroids = centroids_.data();
+    const std::size_t blocks = (cells + kBlock - 1) / kBlock;
+    sketch_.m = m, sketch_.bits = 8;
+    sketch_.center.assign(m, 0), sketch_.step.assign(m, 0);
+    for (std::size_t j = 0; j < m; ++j) {
+        float low = centroids[j], high = centroids[j];
+        for (std::size_t c = 0; c < cells; ++c) low = std::min(low, centroids[c * m + j]), high = std::max(high, centroids[c * m + j]);
+        sketch_.center[j] = low / 2 + high / 2, sketch_.step[j] = std::max((high - low) / 255, 1e-30f);
+    }
+    Codes &codes = sketch_.codes;
+    codes = {nullptr, cells, lines_of(m, 8), 8, nullptr, nullptr, nullptr, nullptr};
+    std::vector<std::uint8_t> packed(blocks * codes.block_bytes());
+    std::vector<float> errors(cells), bias(blocks * kBlock, 0);
+    encode_sketch(centroids, cells, m, 8, sketch_.center.data(), sketch_.step.data(), packed.data(), nullptr, errors.data(), 1);
+    for (std::size_t c = 0; c < cells; ++c) bias[c] = half_norms_[c] = squared_norm(centroids + c * m, m) / 2;
+    sketch_.data = HugeMemory(packed.data(), packed.size());
+    sketch_.bias = HugeMemory(bias.data(), bias.size() * sizeof(float));
+    codes.data = sketch_.data.as<std::uint8_t>();
+    codes.bias = sketch_.bias.as<float>();
+}
 
-}  // namespace
-
-void nearest_cells(const float *columns, const float *half_norms, std::size_t cells, std::size_t m, const float *queries,
-                   std::size_t q, std::size_t count, std::size_t threads, std::int32_t *out) {
+void CellFinder::find(const float *queries, std::size_t q, std::size_t width, std::size_t count, std::size_t threads,
+                      std::int32_t *out) const {
+    const std::size_t tried = std::min(cells_, 3 * count + 24);
     parallel(q, threads, 16, [&](std::size_t begin, std::size_t end) {
+        thread_local Keeper keeper;
+        thread_local SketchQuery coded;
+        thread_local std::vector<float> query;
+        thread_local std::vector<Key> keys;
         const Kernels &k = kernels();
-        thread_local std::vector<Key> keys, spare;
-        keys.resize(cells), spare.resize(cells);
+        query.resize(m_);
         for (std::size_t i = begin; i < end; ++i) {
-            const float *query = queries + i * m;
-            std::size_t c = 0;
-            alignas(64) float sums[kTogether];
-            for (; c + kTogether <= cells; c += kTogether) {
-                k.columns(columns + c, cells, query, m, sums);
-                for (std::size_t l = 0; l < kTogether; ++l)
-                    keys[c + l] = key_of(sums[l] - half_norms[c + l], static_cast<std::uint32_t>(c + l));
+            const float *from = queries + i * width;
+            const float norm = unit_ ? squared_norm(from, m_) : 1;
+            const float factor = norm > 0 ? 1 / std::sqrt(norm) : 0;
+            for (std::size_t j = 0; j < m_; ++j) query[j] = from[j] * factor;
+            coded.prepare(sketch_, query.data());
+            keeper.start(tried, -std::numeric_limits<float>::infinity());
+            ScanRange range{0, cells_};
+            while (range.begin < range.end) {
+                Key *free = keeper.free();
+                keeper.took(k.scan(sketch_.codes, coded.coded, range, nullptr, keeper.threshold(), 0, false, free, keeper.room()));
             }
-            for (; c < cells; ++c) {
-                float sum = 0;
-                for (std::size_t j = 0; j < m; ++j) sum += query[j] * columns[j * cells + c];
-                keys[c] = key_of(sum - half_norms[c], static_cast<std::uint32_t>(c));
+            keeper.cut();
+            keys.clear();
+            for (const Key key : keeper) {
+                const std::uint32_t c = position_of(key);
+                keys.push_back(key_of(k.dot_float(centroids_.data() + c * m_, query.data(), m_) - half_norms_[c], c));
             }
-            if (count < cells) select_best(keys.data(), cells, count, spare.data());
-            std::sort(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(count), std::greater<Key>());
+            std::sort(keys.begin(), keys.end(), std::greater<Key>());
             for (std::size_t p = 0; p < count; ++p) out[i * count + p] = static_cast<std::int32_t>(position_of(keys[p]));
         }
     });

@@ -1,12 +1,31 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <vector>
+
+#include "snapshot.h"
 
 namespace nestling {
 
-// The `count` nearest of `cells` centroids for each query, nearest first, equal ones by number: the largest
-// <q, c> - half_norms[c]. columns: (m, cells), the centroids transposed, so that neighbours are computed together.
-void nearest_cells(const float *columns, const float *half_norms, std::size_t cells, std::size_t m, const float *queries,
-                   std::size_t q, std::size_t count, std::size_t threads, std::int32_t *out);
+// Finds the nearest centroids of a query: those with the largest <q, c> - |c|^2 / 2. All are compared by an 8-bit sketch, the
+// best few times as many as are wanted in float32, which reads an eighth of the memory for the same cells.
+class CellFinder {
+   public:
+    CellFinder(const float *centroids, std::size_t cells, std::size_t m, bool unit);
+    CellFinder(const CellFinder &) = delete;
+    CellFinder &operator=(const CellFinder &) = delete;
+
+    std::size_t cells() const { return cells_; }
+    std::size_t dims() const { return m_; }
+    // queries: (q, width >= m); with `unit` their prefixes are divided by their lengths. out: (q, count), nearest first,
+    // equal ones by number.
+    void find(const float *queries, std::size_t q, std::size_t width, std::size_t count, std::size_t threads, std::int32_t *out) const;
+
+   private:
+    std::size_t cells_, m_;
+    bool unit_;
+    std::vector<float> centroids_, half_norms_;
+    Sketch sketch_;
+};
 
 }  // namespace nestling

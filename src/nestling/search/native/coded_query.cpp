@@ -77,7 +77,7 @@ void CopyQuery::prepare(const Copy &copy, const float *x) {
         total += w;
     }
     shift = 128 * total;
-    error = std::sqrt(squared_norm(lost.data(), width)) * (1 + 1e-5f) + 1e-7f * largest * std::sqrt(static_cast<float>(width)) + 1e-30f;
+    error = std::sqrt(squared_norm(lost.data(), width)) * (1 + 1e-5f) + 1e-7f * largest * std::sqrt(static_cast<float>(width)) + 1e-20f;
 }
 
 }  // namespace nestling

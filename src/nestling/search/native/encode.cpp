@@ -85,7 +85,7 @@ void encode_sketch(const float *x, std::size_t rows, std::size_t m, int bits, co
             std::memset(block, 0, bytes);
             for (std::size_t v = 0; v < kBlock; ++v) {
                 const std::size_t row = b * kBlock + v;
-                double squared = 0, along = 0, coded = 0;
+                double squared = 0, along = 0, coded = 0, size = 0;
                 for (std::size_t j = 0; j < padded; ++j) {
                     code[j] = zero;
                     if (row >= rows || j >= m) continue;
@@ -94,7 +94,8 @@ void encode_sketch(const float *x, std::size_t rows, std::size_t m, int bits, co
                     c = !(c > 0) ? 0 : c > static_cast<float>(top) ? static_cast<float>(top) : c;  // NaN of damaged rows, too
                     code[j] = static_cast<std::uint8_t>(c);
                     const double h = static_cast<double>(step[j]) * (c - middle);
-                    squared += static_cast<double>(r) * r, along += r * h, coded += h * h;
+                    const double whole = std::fabs(static_cast<double>(x[row * m + j])) + std::fabs(static_cast<double>(center[j]));
+                    squared += static_cast<double>(r) * r, along += r * h, coded += h * h, size += whole * whole;
                 }
                 double scale = 1;
                 if (scales) {
@@ -105,7 +106,7 @@ void encode_sketch(const float *x, std::size_t rows, std::size_t m, int bits, co
                     scale = half_to_float(h);
                 }
                 if (row < rows)
-                    errors[row] = up(std::sqrt(std::max(0.0, squared - 2 * scale * along + scale * scale * coded)) * (1 + 1e-6) + 1e-7);
+                    errors[row] = up(std::sqrt(std::max(0.0, squared - 2 * scale * along + scale * scale * coded)) * (1 + 1e-6) + 1.3e-7 * std::sqrt(size) + 1e-7);
                 for (std::size_t j = 0; j < padded; ++j) {
                     const Place at = place_of(v, j, lines, bits);
                     block[at.byte] = static_cast<std::uint8_t>(block[at.byte] | code[j] << at.shift);

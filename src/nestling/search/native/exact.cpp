@@ -13,7 +13,7 @@ namespace nestling {
 namespace {
 
 constexpr std::size_t kChunk = std::size_t{1} << 15;  // survivors of the first bound that are taken further together
-constexpr float kRounding = 4e-6f;                    // of a float32 dot product, relative to |q| |x|
+constexpr float kLost = 1e-20f;                       // a length whose square underflows: no length is known better
 
 struct Survivor {
     Candidate c;
@@ -42,16 +42,15 @@ Room &room_of_this_thread() {
 class Certified {
    public:
     Certified(const Snapshot &snapshot, std::size_t k, std::size_t m, const Live &live, Room &room)
-        : s_(snapshot), k_(k), m_(m), live_(live), keys_(room.keys), q_(room.query), upto_(room.upto), coded_(room.coded),
-          copy_query_(room.copy_query), survivors_(room.survivors), best_(room.best) {}
+        : s_(snapshot), k_(k), m_(m), live_(live), rounding_(std::max(4e-6f, 6e-8f * static_cast<float>(snapshot.width() / 64 + 16))),
+          least_(1.5e-45 * static_cast<double>(snapshot.width() + 8)), keys_(room.keys), q_(room.query), upto_(room.upto),
+          coded_(room.coded), copy_query_(room.copy_query), survivors_(room.survivors), best_(room.best) {}
 
     void run(const float *query, const std::int64_t *guess, std::size_t g, std::int64_t *rows, float *scores,
              std::int64_t *reads) {
         begin(query);
         threshold_ = known(guess, g);
         for (std::size_t i = 0; i < s_.segments_.size(); ++i) scan(i);
-        for (Candidate &c : best_) c.value = score(c);
-        nestling::rank(s_, best_, k_);
         for (std::size_t i = 0; i < k_; ++i) {
             const bool there = i < best_.size();
             rows[i] = there ? static_cast<std::int64_t>(best_[i].number) : -1;
@@ -91,12 +90,24 @@ class Certified {
         if (s_.metric_ == Metric::cosine) return length > 0 ? dot / length : 0;
         return s_.metric_ == Metric::ip ? dot : dot - length * length / 2;
     }
-    // How far float32 may have moved such a value.
-    float slack(const Candidate &c) const {
-        if (s_.metric_ == Metric::cosine) return kRounding;
+    // No such value, summed in float32, is larger, when the dot product is at most `dot`.
+    float bound_of(const Candidate &c, double dot) const {
         const double length = length_of(c);
-        const double moved = head(s_.width()) * length + (s_.metric_ == Metric::l2 ? length * length / 2 : 0);
-        return static_cast<float>(kRounding * moved);
+        if (s_.metric_ == Metric::cosine) {
+            if (length > 0 && length < 100 * kLost) return std::numeric_limits<float>::infinity();
+            return (length > 0 ? static_cast<float>(dot / length) : 0) + rounding_;
+        }
+        const double norm = s_.metric_ == Metric::l2 ? length * length / 2 : 0;
+        return static_cast<float>(dot - norm) + static_cast<float>(rounding_ * (head(s_.width()) * length + norm) + least_);
+    }
+    // The bound that a row must reach to have as good a score as this one, whose score is known.
+    float needed(const Candidate &c) const {
+        double least = c.value;
+        if (s_.metric_ == Metric::l2)  // <q, x> - |x|^2 / 2 = (|q|^2 - |q - x|^2) / 2
+            least = (upto_.back() + static_cast<double>(c.value) * (1 + 3 * rounding_) - least_) / 2;
+        else
+            least -= 2 * (s_.metric_ == Metric::ip ? rounding_ * (head(s_.width()) * length_of(c)) + least_ : rounding_);
+        return std::nextafter(static_cast<float>(least), -std::numeric_limits<float>::infinity());
     }
 
     float full(const Candidate &c) const {
@@ -116,10 +127,12 @@ class Certified {
         }
     }
 
-    // The score that the caller sees; squared distances are summed directly, which loses nothing to cancellation.
-    float score(const Candidate &c) const {
-        if (s_.metric_ != Metric::l2) return c.value;
-        std::vector<float> x(s_.width());
+    // The score that the caller sees, larger the better; squared distances are summed directly, which loses nothing to
+    // cancellation.
+    float score(const Candidate &c, float dot) const {
+        if (s_.metric_ != Metric::l2) return static_cast<float>(value_of(c, dot));
+        thread_local std::vector<float> x;
+        x.resize(s_.width());
         for (const Ring &ring : s_.segments_[c.segment].rings) {
             const std::size_t width = ring.stop - ring.start;
             if (s_.half_) kernels().from_half(static_cast<const std::uint16_t *>(ring.data) + c.row * width, x.data() + ring.start, width);
@@ -129,7 +142,7 @@ class Certified {
         return -squared_norm(x.data(), x.size());
     }
 
-    // A value that at least k rows reach: the k-th best of the guessed ones.
+    // What a row must reach to be among the best: the k-th best of the guessed ones.
     float known(const std::int64_t *guess, std::size_t g) {
         std::vector<float> values;
         for (std::size_t i = 0; i < g; ++i) {
@@ -137,7 +150,8 @@ class Certified {
             const std::uint32_t number = static_cast<std::uint32_t>(guess[i]);
             const std::size_t at = s_.segment_of(number);
             Candidate c{number, static_cast<std::uint32_t>(at), number - s_.segments_[at].first, 0, 0};
-            const float value = static_cast<float>(value_of(c, full(c))) - 2 * slack(c);
+            c.value = score(c, full(c));
+            const float value = needed(c);
             if (value == value) values.push_back(value);
         }
         if (values.size() < k_) return -std::numeric_limits<float>::infinity();
@@ -163,7 +177,7 @@ class Certified {
         const bool unit = s_.metric_ == Metric::cosine;
         query.tail = tail(m_);
         query.margin = head(m_) * (sketch->error + (unit ? 5e-4f : 0)) + coded_.error * 1.001f +
-                       kRounding * head(s_.width()) * sketch->longest;
+                       rounding_ * head(s_.width()) * sketch->longest + (unit ? 0 : query.tail * kLost) + 1e-43f;
         ScanRange range{0, segment.rows};
         while (range.begin < range.end) {
             const std::size_t n = kernels().scan(sketch->codes, query, range, live, threshold_, 0, true, keys_.data(), keys_.size());
@@ -188,7 +202,6 @@ class Certified {
         double lost = 0;  // squared |q_p - q^_p|
         for (std::size_t r = 0; r < segment.copies.size() && !survivors_.empty(); ++r) lost = tighten(segment, segment.copies[r], lost);
         if (segment.copies.empty()) walk_rings(segment);
-        reads_[2] += static_cast<std::int64_t>(survivors_.size());
         std::sort(survivors_.begin(), survivors_.end(), [](const Survivor &a, const Survivor &b) {
             const Key x = key_of(a.bound, a.c.number), y = key_of(b.bound, b.c.number);
             return x > y;
@@ -197,7 +210,10 @@ class Certified {
             if (!(survivors_[i].bound >= threshold_)) break;
             if (i + 2 < survivors_.size()) fetch_full(survivors_[i + 2].c);
             Candidate c = survivors_[i].c;
-            c.value = static_cast<float>(value_of(c, full(c)));
+            ++reads_[2];
+            const float dot = full(c);
+            if (!(bound_of(c, dot) >= threshold_)) continue;
+            c.value = score(c, dot);
             best_.push_back(c);
             if (best_.size() >= k_ + 32 || (best_.size() >= k_ && threshold_ == -std::numeric_limits<float>::infinity())) settle_best();
         }
@@ -206,7 +222,7 @@ class Certified {
 
     void settle_best() {
         nestling::rank(s_, best_, k_);
-        if (best_.size() == k_) threshold_ = std::max(threshold_, best_.back().value - 2 * slack(best_.back()));
+        if (best_.size() == k_) threshold_ = std::max(threshold_, needed(best_.back()));
     }
 
     double tighten(const Segment &segment, const Copy &copy, double lost) {
@@ -231,10 +247,10 @@ class Certified {
             const std::size_t row = s.c.row;
             const float *meta = copy.meta + row * 4;
             const std::int32_t sum = k.dot_codes(copy.codes + row * copy.stride, copy_query_.weights.data(), copy.stride);
-            s.c.dot += static_cast<float>(sum - copy_query_.shift) * (copy_query_.unit * meta[0]);
-            const float error = front * meta[2] + off * (std::sqrt(meta[1]) + meta[2]);
-            const double dot = static_cast<double>(s.c.dot) + error * 1.000001 + static_cast<double>(back) * meta[3];
-            s.bound = std::min(s.bound, static_cast<float>(value_of(s.c, dot)) + slack(s.c));
+            s.c.dot += static_cast<float>(static_cast<double>(sum - copy_query_.shift) * copy_query_.unit * meta[0]);
+            const float wrong = meta[2] + kLost, error = front * wrong + off * (std::sqrt(meta[1]) + wrong + kLost);
+            const double dot = static_cast<double>(s.c.dot) + error * 1.000001 + static_cast<double>(back) * (meta[3] + kLost);
+            s.bound = std::min(s.bound, bound_of(s.c, dot));
             if (s.bound >= threshold_) survivors_[kept++] = s;
         }
         reads_[1] += static_cast<std::int64_t>(n);
@@ -245,7 +261,6 @@ class Certified {
     // Without copies: the stored rings one after another, each with the bound of what is left.
     void walk_rings(const Segment &segment) {
         const Kernels &k = kernels();
-        const float whole = static_cast<float>(kRounding);
         for (std::size_t r = 0; r + 1 < segment.rings.size(); ++r) {
             const Ring &ring = segment.rings[r];
             const std::size_t width = ring.stop - ring.start, bytes = width * (s_.half_ ? 2 : 4);
@@ -259,8 +274,8 @@ class Certified {
                 s.c.dot += s_.half_ ? k.dot_half(static_cast<const std::uint16_t *>(row), q_.data() + ring.start, width)
                                     : k.dot_float(static_cast<const float *>(row), q_.data() + ring.start, width);
                 const double norm = segment.rings.back().norms[s.c.row];
-                const double left = std::sqrt(std::max(0.0, norm - ring.norms[s.c.row]) + whole * norm);
-                s.bound = std::min(s.bound, static_cast<float>(value_of(s.c, s.c.dot + back * left)) + slack(s.c));
+                const double left = std::sqrt(std::max(0.0, norm - ring.norms[s.c.row]) + rounding_ * norm) + kLost;
+                s.bound = std::min(s.bound, bound_of(s.c, s.c.dot + back * left));
                 if (s.bound >= threshold_) survivors_[kept++] = s;
             }
             survivors_.resize(kept);
@@ -270,6 +285,8 @@ class Certified {
     const Snapshot &s_;
     const std::size_t k_, m_;
     const Live &live_;
+    const float rounding_;  // how far float32 moves a dot product, relative to |q| |x|
+    const double least_;    // and at least
     std::vector<Key> &keys_;
     std::vector<float> &q_;
     std::vector<double> &upto_;

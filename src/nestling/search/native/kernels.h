@@ -52,8 +52,6 @@ struct Kernels {
     float (*dot_half)(const std::uint16_t *row, const float *query, std::size_t width);
     float (*dot_float)(const float *row, const float *query, std::size_t width);
     std::int32_t (*dot_codes)(const std::uint8_t *row, const std::int8_t *query, std::size_t width);  // width % 64 == 0
-    // sums[c] = sum_j query[j] * columns[j * stride + c] for 64 neighbouring columns, j in order.
-    void (*columns)(const float *columns, std::size_t stride, const float *query, std::size_t m, float *sums);
     void (*to_half)(const float *from, std::uint16_t *to, std::size_t count);
     void (*from_half)(const std::uint16_t *from, float *to, std::size_t count);
 };

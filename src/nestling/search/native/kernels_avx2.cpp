@@ -172,16 +172,6 @@ std::int32_t dot_codes(const std::uint8_t *row, const std::int8_t *query, std::s
     return sum;
 }
 
-void columns(const float *columns, std::size_t stride, const float *query, std::size_t m, float *sums) {
-    __m256 s[8];
-    for (auto &x : s) x = _mm256_setzero_ps();
-    for (std::size_t j = 0; j < m; ++j) {
-        const __m256 x = _mm256_set1_ps(query[j]);
-        for (int c = 0; c < 8; ++c) s[c] = _mm256_add_ps(s[c], _mm256_mul_ps(x, _mm256_loadu_ps(columns + j * stride + 8 * c)));
-    }
-    for (int c = 0; c < 8; ++c) _mm256_storeu_ps(sums + 8 * c, s[c]);
-}
-
 void to_half(const float *from, std::uint16_t *to, std::size_t count) {
     std::size_t i = 0;
     for (; i + 8 <= count; i += 8)
@@ -198,7 +188,7 @@ void from_half(const std::uint16_t *from, float *to, std::size_t count) {
     for (; i < count; ++i) to[i] = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(from[i])));
 }
 
-const Kernels set{"avx2", scan<Avx2>, dot_half, dot_float, dot_codes, columns, to_half, from_half};
+const Kernels set{"avx2", scan<Avx2>, dot_half, dot_float, dot_codes, to_half, from_half};
 
 }  // namespace
 

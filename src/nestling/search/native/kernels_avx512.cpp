@@ -200,15 +200,6 @@ std::int32_t dot_codes(const std::uint8_t *row, const std::int8_t *query, std::s
     return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
 }
 
-void columns(const float *columns, std::size_t stride, const float *query, std::size_t m, float *sums) {
-    __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
-    for (std::size_t j = 0; j < m; ++j) {
-        const __m512 x = _mm512_set1_ps(query[j]);
-        for (int c = 0; c < 4; ++c) s[c] = _mm512_add_ps(s[c], _mm512_mul_ps(x, _mm512_loadu_ps(columns + j * stride + 16 * c)));
-    }
-    for (int c = 0; c < 4; ++c) _mm512_storeu_ps(sums + 16 * c, s[c]);
-}
-
 void to_half(const float *from, std::uint16_t *to, std::size_t count) {
     for (std::size_t i = 0; i < count; i += 16) {
         const __mmask16 m = count - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (count - i)) - 1);
@@ -224,7 +215,7 @@ void from_half(const std::uint16_t *from, float *to, std::size_t count) {
     }
 }
 
-const Kernels set{"avx512", scan<Avx512>, dot_half, dot_float, dot_codes, columns, to_half, from_half};
+const Kernels set{"avx512", scan<Avx512>, dot_half, dot_float, dot_codes, to_half, from_half};
 
 }  // namespace
 

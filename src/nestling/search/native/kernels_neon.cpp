@@ -152,16 +152,6 @@ std::int32_t dot_codes(const std::uint8_t *row, const std::int8_t *query, std::s
     return vaddvq_s32(s);
 }
 
-void columns(const float *columns, std::size_t stride, const float *query, std::size_t m, float *sums) {
-    float32x4_t s[16];
-    for (auto &x : s) x = vdupq_n_f32(0);
-    for (std::size_t j = 0; j < m; ++j) {
-        const float32x4_t x = vdupq_n_f32(query[j]);
-        for (int c = 0; c < 16; ++c) s[c] = vaddq_f32(s[c], vmulq_f32(x, vld1q_f32(columns + j * stride + 4 * c)));
-    }
-    for (int c = 0; c < 16; ++c) vst1q_f32(sums + 4 * c, s[c]);
-}
-
 void to_half(const float *from, std::uint16_t *to, std::size_t count) {
     std::size_t i = 0;
     for (; i + 4 <= count; i += 4) vst1_u16(to + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(from + i))));
@@ -172,7 +162,7 @@ void from_half(const std::uint16_t *from, float *to, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) to[i] = half_to_float(from[i]);
 }
 
-const Kernels set{"neon", scan<Neon>, dot_half, dot_float, dot_codes, columns, to_half, from_half};
+const Kernels set{"neon", scan<Neon>, dot_half, dot_float, dot_codes, to_half, from_half};
 
 }  // namespace
 

@@ -106,12 +106,6 @@ std::int32_t dot_codes(const std::uint8_t *row, const std::int8_t *query, std::s
     return sum;
 }
 
-void columns(const float *columns, std::size_t stride, const float *query, std::size_t m, float *sums) {
-    for (std::size_t c = 0; c < 64; ++c) sums[c] = 0;
-    for (std::size_t j = 0; j < m; ++j)
-        for (std::size_t c = 0; c < 64; ++c) sums[c] += query[j] * columns[j * stride + c];
-}
-
 void to_half(const float *from, std::uint16_t *to, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) to[i] = float_to_half(from[i]);
 }
@@ -123,7 +117,7 @@ void from_half(const std::uint16_t *from, float *to, std::size_t count) {
 }  // namespace
 
 const Kernels &plain_kernels() {
-    static const Kernels set{"plain", scan<Plain>, dot_half, dot_float, dot_codes, columns, to_half, from_half};
+    static const Kernels set{"plain", scan<Plain>, dot_half, dot_float, dot_codes, to_half, from_half};
     return set;
 }
 

@@ -29,8 +29,14 @@ void parallel(std::size_t count, std::size_t threads, std::size_t least, Work wo
         }
     };
     std::vector<std::thread> others;
-    for (std::size_t part = 1; part < parts; ++part) others.emplace_back(run, part);
+    others.reserve(parts - 1);
+    std::size_t started = 1;
+    try {
+        for (; started < parts; ++started) others.emplace_back(run, started);
+    } catch (...) {  // the system has no more threads: this one does the rest
+    }
     run(0);
+    for (std::size_t part = started; part < parts; ++part) run(part);
     for (auto &thread : others) thread.join();
     if (failed) std::rethrow_exception(failed);
 }

@@ -238,7 +238,7 @@ void Search::scan_stored(std::size_t index, ScanRange range, Keeper &keeper, con
 // The first stage: a sample of the blocks tells which score the shortlist will need, the rest is read with that threshold,
 // and if the sample told too high a one all is read again. The shortlist is the same whatever the sample says.
 void Search::scan(const float *queries, std::size_t begin, std::size_t count) {
-    const std::size_t keep = plan_.front().keep;
+    const std::size_t keep = std::min(plan_.front().keep, std::max<std::size_t>(snapshot_.rows(), 1));
     prepare(queries, count);
     if (keepers_.size() < count) keepers_.resize(count);
     std::size_t positions = 0;

@@ -124,9 +124,7 @@ def encoded(
     """
     native = cast(Any, _native).store_rings(x, list(nesting.dims), stored == np.float16)
     rings, norms, bad = cast(tuple[list[np.ndarray], np.ndarray, int], native)
-    too_long: list[int] = np.flatnonzero(~np.isfinite(norms[-1]))[:1].tolist()  # finite numbers, their squares not
-    first = min([row for row in (*too_long, bad) if row >= 0], default=-1)
-    return [ring.view(stored) for ring in rings], norms, first
+    return [ring.view(stored) for ring in rings], norms, bad
 
 
 def _refused(vector: np.ndarray, row: int, stored: np.dtype[Any]) -> InputError:

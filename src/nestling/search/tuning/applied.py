@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -31,10 +30,11 @@ def applied(snapshot: Snapshot, registry: Registry, plan: Plan, tuned: dict[str,
     """
     before = _made(snapshot)
     own = [name for name in snapshot.derived if name not in before]
-    needed, replaced = _needed(snapshot, plan, own)
+    needed, replaced = needed_parts(snapshot, plan)
     new = [name for name in needed if name not in snapshot.derived]
     stale = [name for name in snapshot.derived if name in replaced or (name in before and name not in needed)]
-    made = [name for name in needed if name not in own]
+    made = [] if not needed else [needed[0], *(name for name in needed[1:] if not replaced)]
+    made = [name for name in made if name not in own]  # a copy that took another's place is no more ours to drop
     if new:
         snapshot = parts.add_derived(snapshot, registry, new)
     try:
@@ -49,13 +49,14 @@ def applied(snapshot: Snapshot, registry: Registry, plan: Plan, tuned: dict[str,
         raise
 
 
-def _needed(snapshot: Snapshot, plan: Plan, own: Sequence[str]) -> tuple[list[str], list[str]]:
+def needed_parts(snapshot: Snapshot, plan: Plan) -> tuple[list[str], list[str]]:
     """The parts of a plan, and the copies of others that its copy takes the place of."""
+    made = _made(snapshot)
     needed = [] if plan.sketch is None else [sketch_name(*plan.sketch)]
     stops = {stage.dims for stage in plan.stages[1:] if stage.bits is not None}
     if not stops:
         return needed, []
-    others = [part for name, part in snapshot.derived.items() if name in own and isinstance(part, Copies)]
+    others = [part for name, part in snapshot.derived.items() if name not in made and isinstance(part, Copies)]
     if others and stops <= set(others[0].stops):
         return [*needed, others[0].name], []
     name = copy_name(stops.union(*(part.stops for part in others)), snapshot.nesting)

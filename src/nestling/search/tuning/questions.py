@@ -17,6 +17,7 @@ from nestling.search.tuning.scratch import Gallery
 
 _WORK = 1e12  # multiplications of an exact search that bound the number of queries
 _FEWEST, _MOST = 500, 4000
+_STANDING_IN = 1000
 _CHUNK = 1 << 15
 _MORE = 24  # places beside k in which float32 products must hold the true k
 _TIE = 4e-6  # float32 dot products of equal rows, read by two kernels, differ by less
@@ -125,7 +126,7 @@ def taken(gallery: Gallery, queries: Any, k: int, seed: int) -> tuple[np.ndarray
     rng = np.random.default_rng(seed)
     most = int(np.clip(_WORK / (n * width), _FEWEST, _MOST))
     if queries is None:
-        chosen = rng.permutation(n)[:most]
+        chosen = rng.permutation(n)[: min(most, _STANDING_IN)]
         return gallery.values(gallery.live[chosen]), gallery.live[chosen], chosen
     x = checked_queries(queries, width)
     if len(x) < 2:

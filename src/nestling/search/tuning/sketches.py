@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from nestling.search.derived import CELLS
+from nestling.nesting import Nesting
+from nestling.search.derived import CELLS, Sketch
 from nestling.search.derived.sketch import WIDEST_BIT
-from nestling.search.plan import sketch_bytes
 from nestling.search.tuning.questions import Questions
 from nestling.search.tuning.scratch import Gallery, engine_with, sample_of, sketch_name
 
@@ -33,12 +33,8 @@ class Tried(NamedTuple):
 
     m: int
     bits: int
+    bytes: float
     ranks: Float64[np.ndarray, "q k"]
-
-    @property
-    def bytes(self) -> int:
-        """Of one vector's codes and what is read with them."""
-        return sketch_bytes(self.m, self.bits)
 
 
 def room(gallery: Gallery, budget: int) -> int:
@@ -47,17 +43,22 @@ def room(gallery: Gallery, budget: int) -> int:
     return budget - (0 if manifest.ids == "string" else 8) - (4 if CELLS in manifest.derived else 0)
 
 
-def candidates(width: int, most: int) -> list[tuple[int, int]]:
-    """(dims, bits) of sketches with at most so many bytes a vector, scales and bounds included."""
+def candidates(nesting: Nesting, most: int, *, metric: str = "cosine") -> list[tuple[int, int]]:
+    """(dims, bits) of sketches with at most so many bytes a vector."""
     found: dict[tuple[int, int], None] = {}
     for bits in BITS:
-        extra = 4 if bits == 8 else 2
-        widest = min(width, WIDEST_BIT) if bits == 1 else width
+        widest = min(nesting.width, WIDEST_BIT) if bits == 1 else nesting.width
         for size in BYTES:
             m = min(size * 8 // bits, widest)
-            if -(-m * bits // 8) + extra <= most:
+            if stored_bytes(Sketch(m, bits, nesting=nesting, metric=metric)) <= most:
                 found[m, bits] = None
     return list(found)
+
+
+def stored_bytes(sketch: Sketch) -> float:
+    """Of one vector: codes, scales, bounds, norms."""
+    few, many = (sum(s.bytes for s in sketch.sections(64 * blocks)) for blocks in (1, 2))
+    return (many - few) / 64
 
 
 def tried(
@@ -78,7 +79,8 @@ def tried(
     x = np.ascontiguousarray(some.x[:, : snapshot.nesting.width])
     for m, bits in names:
         ranked, _ = engine.search(x, engine.resolved(f"{m}@{bits}:{depth}", None), threads=2)
-        found.append(Tried(m, bits, _ranks(ranked, true, random, weight)))
+        size = stored_bytes(Sketch(m, bits, nesting=snapshot.nesting, metric=snapshot.manifest.metric))
+        found.append(Tried(m, bits, size, _ranks(ranked, true, random, weight)))
     return found
 
 
