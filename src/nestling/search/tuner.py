@@ -26,6 +26,7 @@ Measure = Literal["recall", "map"]
 _LEVELS = (0.9, 0.95, 0.98, 0.99, 0.995)
 _LOOSE = (0.5, 0.7, 0.8)  # a class is told by fewer than all neighbours
 _ONE_SIDED = 1.645  # standard deviations that leave 5 % beyond one end
+_LENGTHENED = 3  # plans of the highest recalls that are tried with longer shortlists too
 _EQUAL = 1.05  # times that differ by less are alike, and the plan with fewer parts is taken
 BUDGET = 64
 
@@ -209,7 +210,10 @@ class _Tuning:
         costs.calibrate(names, [*((m, 8) for m in stops), (self.gallery.width, None)])
         self.progress("plans", 2)
         proposer = proposals.Proposer(self.gallery, engine, tuned, costs, self.threads)
-        return [*(one.plan for one in proposer.plans(names, self.wish.levels, lambda: None)), flat]
+        found = [one.plan for one in proposer.plans(names, self.wish.levels, lambda: None)]
+        n = len(self.gallery.live)  # few queries promise too much: between the best of these and all there is more
+        longer = [proposals.safer(plan, factor, n) for plan in found[-_LENGTHENED:] for factor in (2, 4)]
+        return [*dict.fromkeys([*found, *longer]), flat]
 
     def _chosen(self, engine: Engine, plans: Sequence[Plan], tuned: Questions, held: Questions) -> Tuned:
         """Measure all of them, the exact plan last; take the fastest that reaches the wish."""
@@ -223,21 +227,34 @@ class _Tuning:
         able.sort(key=lambda place: (_rank_time(times[place], least), _parts(plans[place]), times[place]))
         wish = self.wish.recall * float(held.exact_values().mean())
         able = able[: able.index(len(plans) - 1) + 1]  # nothing is slower than the exact plan for less
-        place, point = self._confirmed([(i, measured[i]) for i in able], held, wish)
+        place, point = self._confirmed([(i, measured[i], float(found[i].mean())) for i in able], held, wish)
         measured[place] = point
         if place == len(plans) - 1 > 0 and point.time_ms > 2 * min(times):
             self.warnings.append(advice.NOTHING_LASTS.format(budget=self.wish.budget or BUDGET))
         best = (point.recall, point.low, point.high, wish, self.wish.metric, self.wish.k)
         return Tuned(point.plan, *best, frontier(measured, point), self.warnings)
 
-    def _confirmed(self, able: Sequence[tuple[int, Measured]], held: Questions, wish: float) -> tuple[int, Measured]:
-        """The first plan that reaches the wish on the other half too, with exactly the parts that it will have."""
-        for place, point in able[:-1]:
+    def _confirmed(
+        self, able: Sequence[tuple[int, Measured, float]], held: Questions, wish: float
+    ) -> tuple[int, Measured]:
+        """The first plan that reaches the wish on the other half too, with exactly the parts that it will have.
+
+        What one falls short by, the next must have had in reserve.
+
+        Args:
+            able: place, measured on the other half, and mean on the half that chose; the exact plan last.
+        """
+        least = 0.0
+        for place, point, chosen in able[:-1]:
+            if chosen < least:
+                continue
             if point.recall >= wish:
                 point = self._as_stored(point, held)
             if point.recall >= wish:
                 return place, point
-            self.warnings.append(advice.STEPPED_ON.format(plan=point.plan, recall=point.recall))
+            if not least:
+                self.warnings.append(advice.STEPPED_ON.format(plan=point.plan, recall=point.recall))
+            least = chosen + wish - point.recall
         return able[-1][0], self._as_stored(able[-1][1], held)
 
     def _as_stored(self, point: Measured, held: Questions) -> Measured:

@@ -25,7 +25,12 @@ from nestling.search.storage.blocks import Section, layout
 from nestling.search.storage.segment import dead_sections, row_sections
 from tests.search.storage.toy import NESTING, vectors
 
-PLANS = ("8@8:40,16:5", "probe=2;8@8:40,16@8:10,16:5", "16@1:50,8:20,16:5", "8@4:30,16:5", "16:5")
+PLANS = {  # a sketch → the plans that it allows
+    "sketch-8@8": ("8@8:40,16:5", "probe=2;8@8:40,16@8:10,16:5", "8@8:2000,16:5"),
+    "sketch-16@1": ("16@1:50,16:5", "probe=4;16@1:50,16@8:20,16:5"),
+    "sketch-8@4": ("8@4:30,16:5",),
+    "sketch-4@2": ("4@2:30,8:20,16:5",),
+}
 MEMORY = 1 << 30  # that a child may take beyond what it has
 
 Layouts = dict[str, list[Section]]  # file → its sections
@@ -48,6 +53,7 @@ def originals(folder: Path) -> list[Path]:
     mixed = Index.create(folder / "mixed", NESTING, metric="ip")
     for part in np.split(draw.permutation(90), 3):
         mixed.add(vectors(part, 1), part)
+    mixed.derive("sketch-4@2")
     return [full.path, texts.path, mixed.path]
 
 
@@ -256,7 +262,7 @@ def _matters(path: Path, at: int, known: Layouts) -> bool:
 # --- use of such a folder ------------------------------------------------------------------------------------
 
 
-def use(folder: Path) -> list[str] | None:
+def use(folder: Path, *, writes: bool = True) -> list[str] | None:
     """Do everything that can be done with an index; what was refused, in sentences; None if it was not opened."""
     told: list[str] = []
 
@@ -272,7 +278,7 @@ def use(folder: Path) -> list[str] | None:
         return None
     snapshot = index._snapshot
     words = snapshot.manifest.ids == "string"
-    some = ["77xx", "été", "12", "no"] if words else [3, 5, 700, 10**6]
+    some = ["77xx", "été", "12", "no"] if words else [5, 8, 700, 10**6]
     len(index)
     for action in (index.info, index.ids, lambda: snapshot.locate(some), lambda: snapshot.allowed(some[:1])):
         tried(action)
@@ -282,20 +288,26 @@ def use(folder: Path) -> list[str] | None:
         tried(lambda segment=segment: float(segment.values(slice(None)).sum()))
         for part in (*segment.parts.values(), {"norms": np.stack(segment.norms)}):
             _ = [array.tobytes() for array in part.values()]
-    queries = vectors([5, 700], 1)
-    for plan in PLANS:
-        tried(lambda plan=plan: index.search(queries, plan=plan))
-        tried(lambda plan=plan: index.search(queries[:1], plan=plan, among=some[:2]))
-    tried(lambda: index.search(queries, 3, exact=True))
+    _search(index, tried, some[:1])
+    if not writes:
+        return told
     new = ["new", "newer"] if words else [10**7, 10**7 + 1]
     x = vectors([8, 9], 2)[:, : index.nesting.width] if index.nesting.width <= 16 else np.zeros((2, 1), np.float32)
     tried(lambda: index.add(x, new))
     tried(lambda: index.upsert(x, [some[0], new[0]]))
     tried(lambda: index.delete(some))
-    tried(lambda: index.derive("sketch-4@2"))
+    tried(lambda: index.derive("sketch-4@8"))
     tried(index.compact)
-    tried(lambda: index.search(queries, plan=PLANS[0]))
+    _search(index, tried, new[:1])
     return told
+
+
+def _search(index: Index, tried: Callable[[Callable[[], Any]], Any], among: list[Any]) -> None:
+    queries = vectors([5, 700], 1)
+    for plan in (plan for name in index.info()["derived"] for plan in PLANS.get(name, ())):
+        tried(lambda plan=plan: index.search(queries, plan=plan))
+        tried(lambda plan=plan: index.search(queries[:1], plan=plan, among=among))
+    tried(lambda: index.search(queries, 3, exact=True))
 
 
 def sentence(error: Exception) -> str:
@@ -332,7 +344,7 @@ def abuse(kept: str, scratch: str, seeds: range, report: str) -> None:
             must = mutate(folder, known[original], draw)
             counts[mutate.__name__] += 1
             counts["verified"] += _verified(folder, must)
-            told = use(folder)
+            told = use(folder, writes=seed % 3 == 0)
             counts["opened"] += told is not None
             counts["damage told"] += told is None or any("is damaged" in sentence for sentence in told)
         except BaseException:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.search.durability.children import SERVER
-from tests.search.durability.damage import MUTATIONS, abuse, originals
+from tests.search.durability.damage import MUTATIONS, abuse, originals, use
 
 
 def assert_nothing_crashes(tmp_path: Path, seeds: range) -> dict[str, int]:
@@ -26,6 +26,12 @@ def assert_nothing_crashes(tmp_path: Path, seeds: range) -> dict[str, int]:
     counts, _, wrong = more[0].partition("\n")
     assert not wrong, wrong
     return json.loads(counts)
+
+
+def test_undamaged_folders_are_used_without_a_word(tmp_path: Path) -> None:
+    """Else the other tests would use nothing."""
+    for path in originals(tmp_path):
+        assert use(path) == []
 
 
 def test_five_hundred_damaged_folders(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def build(folder: str, rows: int, report: str) -> None:
     source = Path(folder) / "x.npy"
     np.lib.format.open_memmap(source, "w+", np.float32, (rows, WIDTH)).flush()
     index = Index.create(Path(folder) / "index", Nesting.halving(WIDTH, smallest=64))
+    index.derive("sketch-64@1", "copy-64,1024")
     before = anonymous()
     peak, done = [before], threading.Event()
 

@@ -16,6 +16,7 @@
 #include "cells.h"
 #include "encode.h"
 #include "half.h"
+#include "keeper.h"
 #include "ring_dots.h"
 #include "snapshot.h"
 
@@ -175,6 +176,17 @@ void scans(Random &random) {
         !wild);
 }
 
+void selections(Random &random) {
+    const Size n = random.between(1, 600), keep = random.between(1, n), few = random.between(1, 900);
+    Exact<Key> keys(n), spare(n);
+    for (Size i = 0; i < n; ++i) keys[i] = random.chance(50) ? random.below(few) : few + i;
+    std::vector<Key> sorted(keys.get(), keys.get() + n);
+    std::sort(sorted.begin(), sorted.end(), std::greater<Key>());
+    must(select_best(keys.get(), n, keep, spare.get()) == sorted[keep - 1], "the smallest of the best");
+    std::sort(keys.get(), keys.get() + keep, std::greater<Key>());
+    must(std::equal(keys.get(), keys.get() + keep, sorted.begin()), "the best");
+}
+
 void lists(Random &random) {
     const Size cells = random.between(1, 300), m = random.between(1, 20), q = random.between(1, 40), count = random.between(1, cells);
     Exact<float> centroids(m * cells), queries(q * m), scores(q * count);
@@ -183,12 +195,12 @@ void lists(Random &random) {
     for (const auto *array : {&centroids, &queries})
         for (Size i = 0; i < array->size; ++i) (*array)[i] = random.number();
     const bool wild = random.chance(20), random_unit = random.chance(50);
-    if (wild) centroids.scramble(random);
+    if (wild) centroids.scramble(random), queries.scramble(random);
     everywhere(
         [&] {
             const CellFinder finder(centroids.get(), cells, m, random_unit);
             finder.find(queries.get(), q, m, count, 2, out.get());
-            for (Size i = 0; i < out.size; ++i) must(out[i] >= 0 && static_cast<Size>(out[i]) < cells, "cells that are there");
+            for (Size i = 0; i < out.size; ++i) must(out[i] >= -wild && out[i] < static_cast<std::int64_t>(cells), "cells that are there");
             Bytes bytes;
             put(bytes, out.get(), out.size * 4);
             return bytes;
@@ -531,7 +543,7 @@ int main(int count, char **words) {
     for (const auto &set : sets) must(choose_kernels(set.c_str()), "no such instruction set here");
     for (std::uint64_t i = 0; i < trials; ++i) {
         Random random{(seed << 32) + i};
-        for (int j = 0; j < 10; ++j) dots(random), scans(random);
+        for (int j = 0; j < 10; ++j) dots(random), scans(random), selections(random);
         lists(random);
         gallery(random);
     }

@@ -126,8 +126,10 @@ class Sketch:
             low, high = sample.min(axis=0), sample.max(axis=0)
             center, step = (low + high) / 2, (high - low) * (1.02 / 255)
         else:
-            center, spread = sample.mean(axis=0, dtype=np.float64), sample.std(axis=0, dtype=np.float64)
-            step = _STEPS[self.bits] * np.maximum(spread, 1e-3 * np.sqrt(np.mean(spread**2)))
+            center = sample.mean(axis=0, dtype=np.float64)
+            spread: np.ndarray = sample.std(axis=0, dtype=np.float64)
+            least = 1e-3 * float(np.sqrt(np.mean(spread**2)))
+            step = _STEPS[self.bits] * spread.clip(least)
         return np.stack([center, np.asarray(step, np.float64).clip(1e-30)]).astype(np.float32)
 
     def _rows(self, segment: Segment, start: int) -> slice | np.ndarray:

@@ -63,7 +63,8 @@ void CellFinder::find(const float *queries, std::size_t q, std::size_t width, st
                 keys.push_back(key_of(k.dot_float(centroids_.data() + c * m_, query.data(), m_) - half_norms_[c], c));
             }
             std::sort(keys.begin(), keys.end(), std::greater<Key>());
-            for (std::size_t p = 0; p < count; ++p) out[i * count + p] = static_cast<std::int32_t>(position_of(keys[p]));
+            for (std::size_t p = 0; p < count; ++p)  // no key is NaN, as all are of a query that is not finite
+                out[i * count + p] = p < keys.size() ? static_cast<std::int32_t>(position_of(keys[p])) : -1;
         }
     });
 }

@@ -18,7 +18,7 @@ class CellFinder {
     std::size_t cells() const { return cells_; }
     std::size_t dims() const { return m_; }
     // queries: (q, width >= m); with `unit` their prefixes are divided by their lengths. out: (q, count), nearest first,
-    // equal ones by number.
+    // equal ones by number; −1 for all of a query that is not finite.
     void find(const float *queries, std::size_t q, std::size_t width, std::size_t count, std::size_t threads, std::int32_t *out) const;
 
    private:

@@ -60,8 +60,8 @@ def flat_prefixes(gallery: Gallery, questions: Questions, rng: np.random.Generat
     )
     if np.exp(np.log(first / spread).mean()) < _NO_BETTER:
         return None
-    losses = {"prefix": float(first[-1].mean()), "spread": float(spread[-1].mean())}
-    return FLAT_PREFIXES.format(m=prefixes[-1], width=width, **losses)
+    losses = {"prefix": float(first[0].mean()), "spread": float(spread[0].mean())}
+    return FLAT_PREFIXES.format(m=prefixes[0], width=width, **losses)
 
 
 def _before(queries: np.ndarray, x: np.ndarray, near: np.ndarray, *, metric: str) -> np.ndarray:

@@ -52,6 +52,12 @@ def keeps(k: int, most: int) -> Int64[np.ndarray, " a"]:
     return np.array(sorted(found), np.int64)
 
 
+def safer(plan: Plan, factor: int, n: int) -> Plan:
+    """The same stages with longer shortlists."""
+    longer = [Stage(stage.dims, max(min(stage.keep * factor, n), plan.k), stage.bits) for stage in plan.stages[:-1]]
+    return Plan((*longer, plan.stages[-1]), plan.probe)
+
+
 @dataclass(frozen=True, eq=False)
 class Proposer:
     """Simulates on some of the questions.
@@ -166,7 +172,7 @@ class Proposer:
         levels: Sequence[float],
     ) -> Iterator[tuple[float, Simulated]]:
         """For each level the cheapest point of a grid of keeps that reaches it."""
-        k, more = self.questions.k, self.questions.asked - self.questions.k
+        k, asked = self.questions.k, self.questions.asked
         recall = share(kept)
         seconds = self._seconds(sketch, probe, chain, grids)
         for level in levels:
@@ -175,7 +181,8 @@ class Proposer:
                 continue
             best = int(able[np.argmin(seconds.reshape(-1)[able])])
             at = [int(i) for i in np.unravel_index(best, recall.shape)]
-            chosen = [max(int(grid[i]) - more, k) for grid, i in zip(grids, at, strict=True)]
+            kept_of = [int(grid[i]) for grid, i in zip(grids, at, strict=True)]
+            chosen = [k if keep == asked else keep for keep in kept_of]
             stages = [Stage(m, keep, bits) for (m, bits), keep in zip((sketch, *chain), chosen, strict=True)]
             plan = Plan((*stages, Stage(self.gallery.width, k)), probe)
             yield level, Simulated(plan, float(recall.reshape(-1)[best]), float(seconds.reshape(-1)[best]))
