@@ -42,7 +42,7 @@ def chosen(peer: Peer, case: Case, base: Base, *, again: bool = False, few: bool
     """
     path = _kept(peer, case.name, few)
     if not path.exists() or (again and path not in _found):
-        search = _Search(peer, case)
+        search = _Search(peer, case, peer.goals[:1] if few else peer.goals)
         for shape in _worth_trying(peer, case, again, few):
             search.try_shape(peer.build(base, shape), shape)
         kept = {"chosen": {str(goal): c for goal, c in search.best.items()}, "tried": search.tried}
@@ -78,14 +78,14 @@ def _worth_trying(peer: Peer, case: Case, again: bool, few: bool) -> Sequence[st
 class _Search:
     """The best so far; a candidate that is clearly slower is left before it costs time."""
 
-    def __init__(self, peer: Peer, case: Case) -> None:
-        self.peer, self.case = peer, case
+    def __init__(self, peer: Peer, case: Case, goals: Sequence[float]) -> None:
+        self.peer, self.case, self.goals = peer, case, goals
         self.best: dict[float, Chosen] = {}
         self.tried: list[tuple[float, str, str, float, float]] = []
 
     def try_shape(self, built: Built, shape: str) -> None:
         """Every ladder of one index, for every goal."""
-        for goal in self.peer.goals:
+        for goal in self.goals:
             for ladder in built.ladders():
                 found = self._lowest(built, ladder, goal)
                 if found is None:

@@ -451,8 +451,8 @@ def test_the_frontier_is_paretos(tmp_path: Path) -> None:
         return Measured(Plan.of([(8, int(1000 * ms))]), value, value, value, 1.0, 1, ms)
 
     a, b, c, d = point(1.0, 0.5), point(2.0, 0.4), point(3.0, 0.9), point(4.0, 0.9)
-    assert frontier([d, c, b, a], c) == [a, c]
-    assert frontier([d, c, b, a], d) == [a, c, d]
+    assert frontier([d, c, b, a], [c]) == [a, c]
+    assert frontier([d, c, b, a], [d]) == [a, c, d]
 
 
 # --- sentences ---------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from nestling.search.storage.snapshot import Snapshot
 _METRICS = {"cosine": 0, "ip": 1, "l2": 2}
 _BOUND_DIMS = 24  # an exact search begins with the 8-bit sketch next above (measured: docs/LOG.md)
 _REMEMBERED = 256  # plans
+_MOST_PLACES = (1 << 32) - 1  # an index has fewer rows
 _making = threading.Lock()
 
 
@@ -151,7 +152,7 @@ class Engine:
         own = self.snapshot.manifest.plan
         chosen = given or (_for_k(Plan.parse(own), k) if own else self._guess(k))
         chosen.check(self._open_stored())
-        stages = np.array([(stage.dims, stage.bits or 0, stage.keep) for stage in chosen.stages], np.int64)
+        stages = np.array([(s.dims, s.bits or 0, min(s.keep, _MOST_PLACES)) for s in chosen.stages], np.int64)
         return Resolved(chosen, k, stages, chosen.probe, given is not None or own is not None)
 
     def _guess(self, k: int) -> Plan:
@@ -278,13 +279,13 @@ def checked_k(k: int | None, plan: Plan | None) -> int:
     """How many hits: k, or the plan's.
 
     Raises:
-        InputError: k is below 1.
+        InputError: k is below 1, or larger than any index.
         PlanError: k and the plan disagree.
     """
     if k is None:
-        return plan.k if plan is not None else 10
-    if isinstance(k, bool) or k < 1:
-        raise InputError.of("k", "a positive whole number", k)
+        k = plan.k if plan is not None else 10
+    if isinstance(k, bool) or not 1 <= k <= _MOST_PLACES:
+        raise InputError.of("k", "a positive whole number below 2³²", k)
     if plan is not None and plan.k != k:
         raise PlanError.of("k", f"the plan's last keep {plan.k}, or left out", k, f"Change one of them: {plan}.")
     return k

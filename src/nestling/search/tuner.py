@@ -232,7 +232,7 @@ class _Tuning:
         if place == len(plans) - 1 > 0 and point.time_ms > 2 * min(times):
             self.warnings.append(advice.NOTHING_LASTS.format(budget=self.wish.budget or BUDGET))
         best = (point.recall, point.low, point.high, wish, self.wish.metric, self.wish.k)
-        return Tuned(point.plan, *best, frontier(measured, point), self.warnings)
+        return Tuned(point.plan, *best, frontier(measured, (point, measured[-1])), self.warnings)
 
     def _confirmed(
         self, able: Sequence[tuple[int, Measured, float]], held: Questions, wish: float
@@ -244,7 +244,7 @@ class _Tuning:
         Args:
             able: place, measured on the other half, and mean on the half that chose; the exact plan last.
         """
-        least = 0.0
+        least, most = 0.0, max(chosen for _, _, chosen in able[:-1] or able)
         for place, point, chosen in able[:-1]:
             if chosen < least:
                 continue
@@ -254,7 +254,7 @@ class _Tuning:
                 return place, point
             if not least:
                 self.warnings.append(advice.STEPPED_ON.format(plan=point.plan, recall=point.recall))
-            least = chosen + wish - point.recall
+            least = min(chosen + wish - point.recall, most)
         return able[-1][0], self._as_stored(able[-1][1], held)
 
     def _as_stored(self, point: Measured, held: Questions) -> Measured:
@@ -300,11 +300,11 @@ def _parts(plan: Plan) -> int:
     return len({stage.dims for stage in plan.stages[1:] if stage.bits is not None})
 
 
-def frontier(measured: Sequence[Measured], always: Measured) -> list[Measured]:
-    """Those of which no other is both faster and better, and the chosen one; fastest first."""
+def frontier(measured: Sequence[Measured], always: Sequence[Measured]) -> list[Measured]:
+    """Those of which no other is both faster and better, and some in any case; fastest first."""
     found: list[Measured] = []
     for point in sorted(measured, key=lambda point: (point.time_ms, -point.recall)):
-        if not found or point.recall > max(other.recall for other in found) or point is always:
+        if not found or point.recall > max(other.recall for other in found) or point in always:
             found.append(point)
     return found
 

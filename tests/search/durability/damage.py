@@ -339,7 +339,7 @@ def abuse(kept: str, scratch: str, seeds: range, report: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(original, folder)
         Path(report).write_text(f"{seed} {mutate.__name__} of {original.name}")
-        signal.alarm(60)  # what hangs is killed, and seen
+        signal.alarm(300)  # what hangs is killed, and seen
         try:
             must = mutate(folder, known[original], draw)
             counts[mutate.__name__] += 1

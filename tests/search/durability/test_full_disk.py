@@ -183,6 +183,6 @@ def limited(folder: str) -> None:
 def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     created(tmp_path / "index")
     child = start(limited, str(tmp_path / "index"))
-    child.join(60)
+    child.join(300)
     assert child.exitcode == 0
     assert versions(Index.open(tmp_path / "index", verify=True)) == {1: 1, 2: 1}

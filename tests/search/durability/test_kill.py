@@ -141,7 +141,7 @@ def assert_calls_lose_nothing(tmp_path: Path, prepared: Path, change: Change, ev
         folder = tmp_path / str(number)
         shutil.copytree(prepared, folder)
         child = start(cut_short, str(folder), change.to_json(), number)
-        child.join(60)
+        child.join(300)
         assert child.exitcode == -9
         assert_whole(folder, [before, change.after(before)])
         leftovers(folder)
@@ -167,7 +167,7 @@ def test_a_kill_while_an_index_is_made(tmp_path: Path) -> None:
     for number in range(1, 100):
         folder = tmp_path / str(number)
         child = start(make, str(folder), number)
-        child.join(60)
+        child.join(300)
         if child.exitcode == 0:
             break
         assert child.exitcode == -9

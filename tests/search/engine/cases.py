@@ -96,7 +96,7 @@ class Case:
 
 @contextmanager
 def made(case: Case) -> Iterator[Index]:
-    """The index of a case: half of its segments come after its parts were derived, the last after it was partitioned."""
+    """The index of a case: its later segments come after its parts were derived, the last after it was partitioned."""
     folder = Path(tempfile.mkdtemp())
     try:
         index = Index.create(folder / "x.nest", Nesting(case.dims), metric=case.metric, dtype=case.dtype)

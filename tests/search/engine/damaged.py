@@ -1,4 +1,4 @@
-"""Searches an index again and again, each time with other bytes of its files changed: a child process of test_damage.py.
+"""Searches an index again and again, each time with other bytes of its files changed. A child process of test_damage.
 
     python -m tests.search.engine.damaged FOLDER SEED COUNT
 
@@ -11,6 +11,7 @@ import resource
 import shutil
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -76,16 +77,15 @@ def main(base: Path, seed: int, count: int) -> None:
     plans = (base / "plans").read_text().splitlines()
     copy = base.with_name("copy.nest")
     for number in range(count):
-        print(number, flush=True)
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
         rng = np.random.default_rng([seed, number])
         shutil.copytree(base / "x.nest", copy)
         sections = places(copy)
         for _ in range(rng.integers(1, 4)):
             change(*sections[rng.integers(len(sections))], rng)
-        try:
+        with suppress(NestlingError):
             search(copy, plans, rng)
-        except NestlingError:
-            pass
         shutil.rmtree(copy)
 
 

@@ -1,7 +1,8 @@
 """Search as a stupid NumPy program on what an index stores, in float64: every vector is decoded, scored and sorted.
 
-Where two scores differ by less than rounding either may come first. So a stage's shortlist is known as two sets: what is
-on it surely, and what may be on it. Equal rows of a segment have equal scores and go by their number, in the end by id.
+Where two scores differ by less than rounding either may come first. So a stage's shortlist is known as two sets: what
+is on it surely, and what may be on it. Equal rows of a segment have equal scores and go by their number, in the end by
+id.
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ MOST = {1: 15, 2: 127, 4: 127, 8: 127}  # a query's largest weight (native/coded
 
 
 def dots(x: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Dot products (n,) of float32 rows with one query or with as many, to the bit: 64 running sums, folded in one order
-    (native/kernels.h)."""
+    """Dot products (n,) of float32 rows with one query or as many, to the bit: 64 running sums, folded in one order."""
     sums = np.zeros((len(x), 64), np.float32)
     for start in range(0, x.shape[1], 64):
         part = x[:, start : start + 64] * query[..., start : start + 64]
@@ -138,7 +138,7 @@ class Stored:
         sizes = np.abs(centroids) @ np.abs(prefix) + (centroids**2).sum(axis=1)
         least = (near - ROUNDING * sizes)[np.setdiff1d(np.arange(cells.cells), chosen)].max(initial=-np.inf)
         assert len(set(chosen.tolist())) == probe
-        assert ((near + ROUNDING * sizes)[chosen] >= least).all()
+        assert ((near + ROUNDING * sizes)[chosen] >= least).all()  # few cells are all compared in float32
         found = []
         for segment in self.segments:
             offsets, visited = segment.parts[CELLS]["offsets"].astype(int), np.zeros(segment.rows, bool)

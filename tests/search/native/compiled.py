@@ -37,7 +37,7 @@ def compiled(file: Path, to: Path, compiler: str, flags: Sequence[str]) -> None:
 
 
 def harness(folder: Path, compiler: str, flags: Sequence[str]) -> Path:
-    """The harness as a program; what an earlier run left in `folder` is used where nothing that it came from changed."""
+    """The harness as a program; what an earlier run left in `folder` is used again."""
     common = hashlib.sha256(" ".join([run([compiler, "--version"]), *_ALWAYS, *flags]).encode())
     for header in sorted(NATIVE.glob("*.h")):
         common.update(header.read_bytes())

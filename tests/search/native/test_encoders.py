@@ -1,4 +1,4 @@
-"""What is stored of vectors: halves as NumPy's, codes that decode to within their error, and the same bits everywhere."""
+"""What is stored of vectors: halves as NumPy's, codes that decode to within their error, the same bits everywhere."""
 
 from __future__ import annotations
 

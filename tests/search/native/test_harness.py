@@ -50,8 +50,8 @@ def test_arm_gives_the_same_bits(build: Build, seed: int, trials: int) -> None:
 
 @pytest.mark.parametrize("file", SETS)
 def test_files_of_instruction_sets_emit_nothing_for_others(tmp_path: Path, file: str) -> None:
-    """The linker keeps one copy of an inline function: if it were the one of such a file, older processors would stop at
-    it. Without optimization every function that may be emitted is."""
+    """The linker keeps one copy of an inline function; were it the one of such a file, older processors would stop there.
+    Without optimization every function that may be emitted is."""
     made = tmp_path / "kernels.o"
     compiled(NATIVE / file, made, "g++", ["-O0"])
     defined = [line.split(maxsplit=2)[1:] for line in run(["nm", "-C", "--defined-only", str(made)]).splitlines()]

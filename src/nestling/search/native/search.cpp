@@ -297,6 +297,7 @@ void Search::shortlist(Keeper &keeper) {
 
 void Search::rerank(std::size_t stage, const float *query) {
     const Stage &now = plan_[stage];
+    if (candidates_.empty()) return;  // of an index without segments, too
     if (stage == 1 && plan_[0].bits == 0 && now.bits == 0) {  // the scan's own sums, again for the few that it kept
         add_stored(0, plan_[0].dims, query);
         summed_ = plan_[0].dims, summed_bits_ = 0;
