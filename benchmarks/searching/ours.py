@@ -90,9 +90,11 @@ class Ours:
         wish = 0.95 if goal == 1.0 else goal
         if wish not in self._plans:
             kept = folder() / "tuned" / f"{self.name}-{self.case.name}.json"
-            plans = json.loads(kept.read_text()) if kept.exists() and not self._again else {}
-            if str(wish) not in plans:
-                index = self._index or self.index
+            plans = json.loads(kept.read_text()) if kept.exists() else {}
+            if self._again or str(wish) not in plans:
+                index = self.index
+                if wish in self._plans:  # making the index asked for the plan too
+                    return self._plans[wish]
                 plans[str(wish)] = str(index.tune(self.case.tuning, recall=wish, k=10).plan)
                 write_file(kept, json.dumps(plans, indent=1) + "\n")
             self._plans[wish] = plans[str(wish)]

@@ -406,7 +406,8 @@ def test_large_parts_lie_in_files_without_a_name(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(scratch, "_IN_MEMORY", 100)
     x, queries = data(1000, 60)
-    index = made(tmp_path / "i", x)
+    index = made(tmp_path / "i", x[:700])
+    index.add(x[700:] * 0.9)
     before = files(tmp_path)
     engine = engine_with(index._snapshot, ["sketch-16@8", "copy-16,64"])
     assert isinstance(engine.segments[0].parts["copy-16,64"]["codes0"], np.memmap)
@@ -415,9 +416,16 @@ def test_large_parts_lie_in_files_without_a_name(tmp_path: Path, monkeypatch: py
     plan = "16@8:50,16@8:20,64:5"
     ours, theirs = (e.search(queries, e.resolved(plan, None)) for e in (engine, engine_of(index._snapshot)))
     assert (ours[0] == theirs[0]).all()
+    ours, theirs = (e.search(queries, e.resolved("16@8:50", None)) for e in (engine, engine_of(index._snapshot)))
+    assert (ours[1] == theirs[1]).all()  # the second segment is coded as the first
     monkeypatch.setattr(scratch.os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
     with pytest.raises(DataError, match="no room"):
         engine_with(index._snapshot, ["copy-32"])
+
+
+def test_safer_plans_keep_more() -> None:
+    plan = Plan.parse("probe=3;8@8:40,16@8:6,64:5")
+    assert str(proposals.safer(plan, 4, 100)) == "probe=3;8@8:100,16@8:24,64:5"
 
 
 def test_progress_rises_to_its_end(tmp_path: Path) -> None:

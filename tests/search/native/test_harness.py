@@ -50,7 +50,7 @@ def test_arm_gives_the_same_bits(build: Build, seed: int, trials: int) -> None:
 
 @pytest.mark.parametrize("file", SETS)
 def test_files_of_instruction_sets_emit_nothing_for_others(tmp_path: Path, file: str) -> None:
-    """The linker keeps one copy of an inline function; were it the one of such a file, older processors would stop there.
+    """The linker keeps one copy of an inline function; were it the one of such a file, older processors would stop.
     Without optimization every function that may be emitted is."""
     made = tmp_path / "kernels.o"
     compiled(NATIVE / file, made, "g++", ["-O0"])
