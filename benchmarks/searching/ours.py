@@ -26,6 +26,7 @@ GOALS = {"nestling-scan": (0.95, 0.98, 0.99), "nestling-cells": (0.95, 0.98, 0.9
 STORED = (64, 128, 512)  # beside the full width: each ring of a row lies on a page of its own, so few are fastest
 BOUND_DIMS, BOUNDING = 32, 64
 _OPENINGS = 5
+_FEW = 400  # tuning queries of a quick run
 
 
 class Built(NamedTuple):
@@ -46,7 +47,7 @@ class Ours:
         self.name, self.case = name, case
         self.goals = GOALS[name][:1] if quick else GOALS[name]
         self.path = folder() / "indexes" / f"{name}-{case.name}"
-        self._plans, self._again = dict(plans or {}), again
+        self._plans, self._again, self._quick = dict(plans or {}), again, quick
         self._index: Index | None = None
         self._seconds: dict[str, float] = {}  # of building, part by part
 
@@ -89,13 +90,16 @@ class Ours:
         """The plan for a goal: given, kept from an earlier run, or tuned now; exact searches begin with .95's."""
         wish = 0.95 if goal == 1.0 else goal
         if wish not in self._plans:
-            kept = folder() / "tuned" / f"{self.name}-{self.case.name}.json"
+            tuned = "nestling-cells" if self.name == "nestling-cells" else "nestling-scan"
+            kept = folder() / "tuned" / f"{tuned}-{self.case.name}{'-few' if self._quick else ''}.json"
             plans = json.loads(kept.read_text()) if kept.exists() else {}
             if self._again or str(wish) not in plans:
                 index = self.index
                 if wish in self._plans:  # making the index asked for the plan too
                     return self._plans[wish]
-                plans[str(wish)] = str(index.tune(self.case.tuning, recall=wish, k=10).plan)
+                plans[str(wish)] = str(
+                    index.tune(self.case.tuning[: _FEW if self._quick else None], recall=wish, k=10).plan
+                )
                 write_file(kept, json.dumps(plans, indent=1) + "\n")
             self._plans[wish] = plans[str(wish)]
         return self._plans[wish]
@@ -132,6 +136,7 @@ class Ours:
 
     def open_ms(self) -> float:
         """Opening the index, its files in the page cache."""
+        assert self.index, "made by now"
         seconds: list[float] = []
         for _ in range(_OPENINGS):
             started = time.perf_counter()

@@ -155,7 +155,8 @@ def _lie_somewhere(body: Any, draw: random.Random) -> None:
         node.pop(key)
     elif isinstance(value, bool) or value is None:
         node[key] = draw.choice((True, 1, "x", [], {}))
-    elif isinstance(value, int):
+    elif isinstance(value, int | float):
+        value = int(value)
         others = (0, 1, -1, value + 1, value - 1, value * 2, value // 2, 2**31, 2**32, 2**63, 2**64, 10**30)
         node[key] = draw.choice((*others, value + 4096, float(value), str(value), None, True))
     elif isinstance(value, str):
