@@ -257,6 +257,14 @@ def test_what_a_killed_create_left_is_taken_over(tmp_path: Path) -> None:
     assert len(created(tmp_path / "index")) == 0
 
 
+def test_an_empty_index_copied_without_its_empty_folder(tmp_path: Path) -> None:
+    index = created(tmp_path / "index")
+    (index.path / PARTS).rmdir()
+    index = Index.open(index.path, verify=True)
+    index.add(X, [7, 8])
+    assert versions(index) == {7: 2, 8: 2}
+
+
 def test_open_says_what_is_no_index(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(DataError, match="is not an index: it has no manifest"):

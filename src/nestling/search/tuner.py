@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from nestling.errors import InputError
-from nestling.search.engine import Engine, engine_of
+from nestling.search.engine import Engine
 from nestling.search.plan import Plan, Stage
 from nestling.search.storage.derived import Registry
 from nestling.search.storage.snapshot import Snapshot
@@ -69,7 +69,7 @@ class Tuned:
         wish: what recall had to reach: the wished recall, or that part of exact search's mAP.
         metric: "recall" or "map".
         k: neighbours.
-        frontier: the measured plans of which none is both faster and better, fastest first, the last one exact.
+        frontier: the measured plans of which none is both faster and better, and the exact one, fastest first.
         warnings: sentences.
     """
 
@@ -331,6 +331,5 @@ def tune(
     tuned = run.run(queries, labels, query_labels)
     if apply:
         snapshot = applied.applied(snapshot, registry, tuned.plan, tuned.to_json())
-        engine_of(snapshot)
     run.progress("done", _STEPS)
     return snapshot, tuned

@@ -73,7 +73,7 @@ def assert_errors_lose_nothing(tmp_path: Path, prepared: Path, change: Change, e
             change.do(index)
         assert versions(Index.open(folder, verify=True)) == change.after(before)
         shutil.rmtree(folder)
-    assert told > tried / 2  # the rest are removals, which nobody needs to hear of
+    assert told >= max(1, tried // 3)  # the rest are removals, which nobody needs to hear of
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.what)

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from nestling.errors import NestlingError
 from nestling.files import sweep
-from nestling.search.storage.batch import Batch
+from nestling.search.storage.batch import Batch, told
 from nestling.search.storage.derived import Derived, Registry
 from nestling.search.storage.lock import writing
 from nestling.search.storage.manifest import FILE, PARTS, Manifest, load, save, stamp
@@ -60,6 +60,8 @@ def changing(
     folder = snapshot.folder
     with writing(folder):
         start = newest(snapshot, registry)
+        with told(folder):
+            (folder / PARTS).mkdir(exist_ok=True)  # some copy a folder without its empty ones
         _sweep(folder, start.manifest)
         batch = Batch(folder / PARTS, wrote or _nothing)
         change = Transaction(start, registry, batch, start.manifest, dict(start.derived))
@@ -91,6 +93,7 @@ def _sweep(folder: Path, manifest: Manifest) -> None:
     named = {entry.file for entry in manifest.files}
     for path in (folder / PARTS).iterdir():
         if path.name not in named and re.fullmatch(FILE, path.name):
-            with suppress(OSError):  # it costs space, nothing else
+            with suppress(OSError):  # what stays costs space, nothing else
                 path.unlink()
-    sweep(folder)
+    with suppress(OSError):
+        sweep(folder)

@@ -16,6 +16,7 @@ from nestling.search.plan import Plan, Stage
 _SECONDS = 0.25  # for one plan, when it is measured for good
 _ROUGHLY = 0.06  # for one that only calibrates
 _LEAST = 1e-9
+_FEWEST_CELLS = 8  # of fewer, no plan probes some
 
 
 def timed(
@@ -83,7 +84,7 @@ class Costs:
         cells = self.engine.stored.cells
         for m, bits in sketches:
             plan = [(m, bits, low), (width, None, self.k)]
-            if cells is None:
+            if cells is None or cells < _FEWEST_CELLS:
                 self._scans[m, bits] = (max(self._seconds(plan) - tail, _LEAST), 0.0)
                 continue
             few, many = max(1, cells // 64), max(2, cells // 8)

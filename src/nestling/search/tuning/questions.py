@@ -147,9 +147,11 @@ def classes(gallery: Gallery, labels: Any, query_labels: Any, given: int | None)
     Raises:
         InputError, ShapeError: labels are missing, or not one for each.
     """
-    if labels is None or (query_labels is None) != (given is None):
-        rule = "given with metric='map'" if labels is None else "given with queries, and only with them"
-        raise InputError.of("labels" if labels is None else "query_labels", rule, "None" if labels is None else "else")
+    if labels is None:
+        raise InputError.of("labels", "given with metric='map', one for each vector", "None")
+    if (query_labels is None) != (given is None):
+        got = "None" if query_labels is None else "labels without queries"
+        raise InputError.of("query_labels", "given with queries, and only with them", got)
     own, theirs = np.asarray(labels), np.asarray(labels if given is None else query_labels)
     for name, array, count in (("labels", own, len(gallery.live)), ("query_labels", theirs, given or len(theirs))):
         if array.shape != (count,):
