@@ -10,10 +10,23 @@ import sys
 def main() -> int:
     """The exit status of the suite, or of the coverage report when the suite is green."""
     python = [sys.executable, "-m"]
-    # Tests are many small tensors: threads would only wait for one another.
+    # Tests are many small tensors: threads would only wait for one another. A process per core helps, with whole files
+    # to each, since the tests of a file share what they trained.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     subprocess.run([*python, "coverage", "erase"], check=True)
-    tests = [*python, "coverage", "run", "-m", "pytest", "--durations=10", *sys.argv[1:]]
+    tests = [
+        *python,
+        "coverage",
+        "run",
+        "-m",
+        "pytest",
+        "-n",
+        "auto",
+        "--dist",
+        "loadfile",
+        "--durations=10",
+        *sys.argv[1:],
+    ]
     failed = subprocess.run(tests, env=environment, check=False).returncode
     subprocess.run([*python, "coverage", "combine", "--quiet"], check=False)
     report = subprocess.run([*python, "coverage", "report"], check=False).returncode
