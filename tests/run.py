@@ -14,19 +14,8 @@ def main() -> int:
     # to each, since the tests of a file share what they trained.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     subprocess.run([*python, "coverage", "erase"], check=True)
-    tests = [
-        *python,
-        "coverage",
-        "run",
-        "-m",
-        "pytest",
-        "-n",
-        "auto",
-        "--dist",
-        "loadfile",
-        "--durations=10",
-        *sys.argv[1:],
-    ]
+    on_every_core = ["-n", "logical", "--dist", "loadfile"]
+    tests = [*python, "coverage", "run", "-m", "pytest", *on_every_core, "--durations=10", *sys.argv[1:]]
     failed = subprocess.run(tests, env=environment, check=False).returncode
     subprocess.run([*python, "coverage", "combine", "--quiet"], check=False)
     report = subprocess.run([*python, "coverage", "report"], check=False).returncode
