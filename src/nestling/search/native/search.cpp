@@ -56,6 +56,17 @@ void walk(ScanRange range, int which, std::size_t unit, std::size_t period, std:
     }
 }
 
+// The same, the last positions first.
+template <class Use>
+void walk_back(ScanRange range, int which, std::size_t unit, std::size_t period, Use use) {
+    const std::size_t window = kBlock * unit * period;
+    while (range.begin < range.end) {
+        const std::size_t begin = std::max(range.begin, (range.end - 1) / window * window);
+        walk({begin, range.end}, which, unit, period, window, use);
+        range.end = begin;
+    }
+}
+
 }  // namespace
 
 Scratch &scratch_of_this_thread() {
@@ -179,16 +190,22 @@ void Search::runs_of(const Segment &segment, std::size_t begin, std::size_t coun
 void Search::pass(Pass which, const float *queries, std::size_t begin, std::size_t count) {
     const std::size_t d = snapshot_.width();
     const std::size_t most = count > 1 || plan_.front().bits == 0 ? kRunBlocks : std::size_t{1} << 40;
-    for (std::size_t s = 0; s < snapshot_.segments_.size(); ++s) {
+    // Where everything is read, one query goes forward and the next one back: what was read last is still in the cache.
+    const bool backward = backward_ && !cells_.chosen && count == 1;
+    const std::size_t parts = snapshot_.segments_.size();
+    for (std::size_t i = 0; i < parts; ++i) {
+        const std::size_t s = backward ? parts - 1 - i : i;
         runs_of(snapshot_.segments_[s], begin, count);
         const Sketch *sketch = plan_.front().bits ? snapshot_.segments_[s].sketch(plan_.front().dims, plan_.front().bits) : nullptr;
         for (std::size_t r = 0; r < runs_.size(); ++r) {
             const Run &run = runs_[r];
             // Cells lie apart: ask for the next one's codes while this one is scanned.
             if (which == Pass::sample && sketch && r + 1 < runs_.size()) fetch(*sketch, runs_[r + 1].range);
-            walk(run.range, static_cast<int>(which), sample_unit_, sample_period_, most, [&](ScanRange part) {
+            const auto use = [&](ScanRange part) {
                 for (std::size_t i = 0; i < run.queries; ++i) scan_run(s, part, run.tile[i], queries + run.tile[i] * d);
-            });
+            };
+            if (backward) walk_back(run.range, static_cast<int>(which), sample_unit_, sample_period_, use);
+            else walk(run.range, static_cast<int>(which), sample_unit_, sample_period_, most, use);
         }
     }
 }
@@ -240,6 +257,7 @@ void Search::scan_stored(std::size_t index, ScanRange range, Keeper &keeper, con
 void Search::scan(const float *queries, std::size_t begin, std::size_t count) {
     const std::size_t keep = std::min(plan_.front().keep, std::max<std::size_t>(snapshot_.rows(), 1));
     prepare(queries, count);
+    backward_ = !backward_;
     if (keepers_.size() < count) keepers_.resize(count);
     std::size_t positions = 0;
     for (const Segment &segment : snapshot_.segments_) {

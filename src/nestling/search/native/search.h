@@ -47,6 +47,7 @@ struct Scratch {
     std::vector<std::uint64_t> visits;
     std::vector<std::uint32_t> tile;
     std::vector<Run> runs;
+    bool backward = false;  // the way of the last scan
 };
 Scratch &scratch_of_this_thread();
 
@@ -56,7 +57,7 @@ class Search {
     Search(const Snapshot &snapshot, const std::vector<Stage> &plan, Cells cells, const Live &live, Scratch &scratch)
         : snapshot_(snapshot), plan_(plan), cells_(cells), live_(live), coded_(scratch.coded), keepers_(scratch.keepers),
           candidates_(scratch.candidates), order_(scratch.order), spare_(scratch.spare), copy_query_(scratch.copy_query), unit_(scratch.unit),
-          visits_(scratch.visits), tile_(scratch.tile), runs_(scratch.runs) {}
+          visits_(scratch.visits), tile_(scratch.tile), runs_(scratch.runs), backward_(scratch.backward) {}
     // Queries [begin, end) of the matrix; rows and scores are (q, k).
     void run(const float *queries, std::size_t begin, std::size_t end, std::int64_t *rows, float *scores);
 
@@ -88,6 +89,7 @@ class Search {
     std::vector<std::uint64_t> &visits_;
     std::vector<std::uint32_t> &tile_;
     std::vector<Run> &runs_;
+    bool &backward_;
     std::size_t sample_unit_ = 4, sample_period_ = 16, summed_ = 0;
     int summed_bits_ = -1;
 };
