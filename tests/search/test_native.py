@@ -148,7 +148,7 @@ def test_a_snapshot_refuses_what_does_not_fit() -> None:
 def test_parts_of_a_snapshot_that_do_not_fit() -> None:
     made, rings, norms = small()
     made.add_segment(rings, list(norms), *[None] * 6)
-    params, limits, codes = np.ones((2, 6), np.float32), np.ones(3, np.float32), np.zeros((2, 512), np.uint8)
+    params, limits, codes = np.ones((2, 6), np.float32), np.ones(4, np.float32), np.zeros((2, 512), np.uint8)
     words, some = np.zeros(128, np.uint16), np.zeros(128, np.float32)
 
     def sketch(

@@ -20,7 +20,7 @@ from nestling.search.storage.segment import Segment
 from nestling.search.storage.snapshot import Snapshot
 
 ROUNDING = 6e-6  # of a float32 dot product, relative to |q| |x|
-MOST = {1: 15, 2: 127, 4: 127, 8: 127}  # a query's largest weight (native/coded_query.cpp)
+MOST, TOP = 127, 31  # a query's largest weight, and the largest entry of its tables for 1 bit (native/coded_query.cpp)
 
 
 # --- the kernels' arithmetic -------------------------------------------------------------------------------
@@ -52,6 +52,24 @@ def rounded(weights: np.ndarray, most: int) -> tuple[np.ndarray, float]:
     if not np.isfinite(inverse):
         return np.zeros(len(weights)), 0.0
     return np.clip(np.rint(weights * inverse), -most, most).astype(np.float64), float(size)
+
+
+def tabulated(weights: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """The tables (fours, 16) that a query becomes before it meets 1-bit codes, their unit, and half their span."""
+    fours = np.zeros((-(-len(weights) // 8) * 2, 4), np.float32)
+    fours.reshape(-1)[: len(weights)] = weights
+    ranges, sums = np.zeros(len(fours), np.float32), np.zeros((len(fours), 16), np.float32)
+    for j in range(4):
+        ranges += np.abs(fours[:, j])
+        is_set = np.arange(16) >> j & 1 == 1
+        sums += np.where(is_set, np.maximum(fours[:, j, None], 0), np.maximum(-fours[:, j, None], 0)).astype(np.float32)
+    size = ranges.max() / np.float32(TOP)
+    with np.errstate(divide="ignore", over="ignore"):
+        inverse = np.float32(1) / size
+    if not np.isfinite(inverse):
+        return np.zeros((len(fours), 16)), 0.0, 0.0
+    entries = np.minimum(np.rint(sums * inverse), TOP).astype(np.float64)
+    return entries, float(size), float(np.float32(ranges.sum(dtype=np.float64) / 2 / float(size)))
 
 
 def unpacked(codes: np.ndarray, m: int, bits: int) -> np.ndarray:
@@ -162,16 +180,26 @@ def sketched(stored: Stored, query: np.ndarray, m: int, bits: int) -> Scores:
     for segment in stored.segments:
         part = segment.parts[f"sketch-{m}@{bits}"]
         center, step = part["params"]
-        weights, size = rounded(prefix * step, MOST[bits])
-        codes = unpacked(part["codes"], m, bits)[: segment.rows]
-        scale = part["scales"].view(np.float16)[: segment.rows].astype(np.float64) if bits < 8 else 1.0
+        codes = unpacked(part["codes"], m, bits)[: segment.rows].astype(np.int64)
+        if bits == 1:
+            table, size, half = tabulated(prefix * step)
+            nibbles = np.zeros((len(codes), 4 * len(table)), np.int64)
+            nibbles[:, :m] = codes
+            at = (nibbles.reshape(len(codes), -1, 4) << np.arange(4)).sum(axis=2)
+            looked = table[np.arange(len(table)), at].sum(axis=1)
+            sums, spans = looked - half, looked + half
+        else:
+            weights, size = rounded(prefix * step, MOST)
+            sums = ((codes - middle) * weights).sum(axis=1)
+            spans = (codes * np.abs(weights)).sum(axis=1) + middle * np.abs(weights).sum()
+        scale = part["scales"][: segment.rows] * part["limits"][3].astype(np.float64) if bits < 8 else 1.0
         bias = part["bias"][: segment.rows].astype(np.float64) if "bias" in part else 0.0
         base = float(prefix.astype(np.float64) @ center.astype(np.float64))
-        products = size * scale * ((codes - middle) * weights).sum(axis=1)
+        products = size * scale * sums
         at = stored.order(segment)
         score, error = np.empty(segment.rows), np.empty(segment.rows)
         score[at] = base + products - bias
-        sizes = size * scale * ((codes * np.abs(weights)).sum(axis=1) + middle * np.abs(weights).sum())
+        sizes = size * scale * spans
         error[at] = 4e-7 * (abs(base) + sizes + np.abs(bias)) + 1e-40
         scores.append(score)
         errors.append(error)

@@ -21,10 +21,10 @@ def snapshot(x: np.ndarray, bits: int, *, cells: np.ndarray | None = None) -> An
     made.add_segment(rings, list(norms), np.arange(n), None, None, order, cells, None)
     low, high = x.min(axis=0), x.max(axis=0)
     params = np.stack([(low + high) / 2, np.maximum((high - low) / (2**bits - 1), 1e-6)]).astype(np.float32)
-    codes, scales, _ = _native.encode_sketch(x, params, bits)
+    codes, scales, _ = _native.encode_sketch(x, params, bits, 0.02)
     some = np.zeros(-(-n // 64) * 64, np.uint16)
     rest = (None, None, some, some) if bits == 8 else (scales, None, None, None)
-    made.add_sketch(0, bits, params, np.ones(3, np.float32), codes, *rest)
+    made.add_sketch(0, bits, params, np.array([1, 1, 1, 0.02], np.float32), codes, *rest)
     return made
 
 

@@ -133,23 +133,25 @@ void scans(Random &random) {
     const Size m = random.between(1, bits == 1 ? 300 : 90), rows = random.between(1, 400), lines = lines_of(m, bits);
     const Size blocks = (rows + kBlock - 1) / kBlock, padded = lines * (bits == 1 ? 8 : 32 / static_cast<Size>(bits));
     Exact<std::uint8_t> data(blocks * lines * 64 * (bits == 1 ? 1 : 4)), table(lines * 32);
-    Exact<std::uint16_t> scales(blocks * kBlock), shares(blocks * kBlock), tails(blocks * kBlock);
+    Exact<std::uint16_t> shares(blocks * kBlock), tails(blocks * kBlock);
+    Exact<std::uint8_t> scales(blocks * kBlock);
     Exact<float> bias(blocks * kBlock);
     Exact<std::int8_t> weights(padded);
     Exact<std::uint64_t> live(rows / 64 + 1);
     data.scramble(random), weights.scramble(random), live.scramble(random);
-    for (Size i = 0; i < table.size; ++i) table[i] = static_cast<std::uint8_t>(random.below(61));  // as coded_query.cpp makes them
+    for (Size i = 0; i < table.size; ++i) table[i] = static_cast<std::uint8_t>(random.below(kTableTop + 1));  // as coded_query.cpp makes them
     const bool wild = random.chance(25);
     for (Size i = 0; i < bias.size; ++i) {
         bias[i] = random.number();
-        for (const auto *array : {&scales, &shares, &tails}) (*array)[i] = float_to_half(random.number());
+        for (const auto *array : {&shares, &tails}) (*array)[i] = float_to_half(random.number());
     }
-    if (wild) scales.scramble(random), shares.scramble(random), tails.scramble(random), bias.scramble(random);
+    scales.scramble(random);
+    if (wild) shares.scramble(random), tails.scramble(random), bias.scramble(random);
     Codes codes{data.get(), rows, lines, bits, nullptr, nullptr, shares.get(), tails.get()};
     if (random.chance(bits == 8 ? 20 : 80)) codes.scales = scales.get();
     if (random.chance(50)) codes.bias = bias.get();
     const float shift = static_cast<float>(random.below(5000)) / 2, unit = random.chance(10) ? 0 : std::fabs(random.number()) / 256;
-    const CodedQuery query{weights.get(), table.get(), static_cast<std::int32_t>(random.below(2000)),
+    const CodedQuery query{weights.get(), table.get(), static_cast<std::int32_t>(table.size / 16 * kTableTop),
                            random.number(), unit, shift, std::fabs(random.number()), 1e-4f};
     const Size from = random.below(rows), to = random.between(from, rows), room = random.between(kBlock, 4 * kBlock);
     const bool bound = random.chance(30), masked = random.chance(50);
@@ -360,28 +362,31 @@ void add_sketch(Random &random, const Memory &memory, Segment &s, const Shape &s
     for (Size j = 0; j < m; ++j) center[j] = random.number() / 16, step[j] = (shape.metric == Metric::cosine ? 1.2f : 2.2f) / static_cast<float>(1 << bits);
     const Size places = c.bias.size, bytes = lines_of(m, bits) * 64 * (bits == 1 ? 1 : 4);
     Exact<std::uint8_t> codes(places / kBlock * bytes);
-    Exact<std::uint16_t> scales(bits == 8 ? 0 : places);
-    encode_sketch(c.u.get(), s.rows, m, bits, center.get(), step.get(), codes.get(), scales.get(), errors.get(), random.between(1, 3));
+    Exact<std::uint8_t> scales(bits == 8 ? 0 : places);
+    const float scale_unit = std::fabs(random.number()) / 64 + 1e-3f;
+    encode_sketch(c.u.get(), s.rows, m, bits, center.get(), step.get(), scale_unit, codes.get(), scales.get(), errors.get(), random.between(1, 3));
     note(codes.get(), codes.size);
     Sketch k{};
-    k.m = m, k.bits = bits, k.longest = c.longest;
+    k.m = m, k.bits = bits, k.longest = c.longest, k.scale_unit = scale_unit;
     for (Size i = 0; i < s.rows; ++i) k.error = std::max(k.error, errors[i]);
     if (damage != Damage::none && random.chance(70)) codes.scramble(random);
     if (damage == Damage::all) {
-        for (auto *array : {&scales, &c.shares, &c.tails})
+        for (auto *array : {&c.shares, &c.tails})
             if (random.chance(50)) array->scramble(random);
+        if (random.chance(50)) scales.scramble(random);
+        if (random.chance(30)) k.scale_unit = random.number() * 1e30f;
         for (auto *array : {&center, &step, &c.bias})
             if (random.chance(30)) array->scramble(random);
         if (random.chance(30)) k.error = random.number() * 1e30f;
     }
     k.center.assign(center.get(), center.get() + m), k.step.assign(step.get(), step.get() + m);
     k.data = HugeMemory(codes.get(), codes.size);
-    if (bits < 8) k.scales = HugeMemory(scales.get(), scales.size * 2);
+    if (bits < 8) k.scales = HugeMemory(scales.get(), scales.size);
     else k.shares = HugeMemory(c.shares.get(), places * 2), k.tails = HugeMemory(c.tails.get(), places * 2);
     if (shape.metric == Metric::l2) k.bias = HugeMemory(c.bias.get(), places * 4);
     s.sketches.push_back(std::move(k));
     Sketch &kept = s.sketches.back();
-    kept.codes = {kept.data.as<std::uint8_t>(), s.rows, lines_of(m, bits), bits, kept.scales.as<std::uint16_t>(),
+    kept.codes = {kept.data.as<std::uint8_t>(), s.rows, lines_of(m, bits), bits, kept.scales.as<std::uint8_t>(),
                   kept.bias.as<float>(), kept.shares.as<std::uint16_t>(), kept.tails.as<std::uint16_t>()};
 }
 

@@ -4,8 +4,8 @@ A prefix u (for cosine divided by its length) is coded dim by dim,
 code_j = round((u_j − center_j) / step_j + (2ᵇ − 1) / 2), and read as
 center_j + scale · step_j · (code_j − (2ᵇ − 1) / 2). Below 8 bits the scale of a vector undoes what the
 coding took from its length along itself, ⟨r, r⟩ / ⟨r, r̂⟩ with r = u − center (RaBitQ's estimator, Gao & Long 2024,
-here for any step); at 8 bits it is 1. Centers and steps are fitted per dim on a sample: the mean and the step that
-suits a normal distribution best (Max 1960), or at 8 bits the range.
+here for any step), in 255 steps; at 8 bits it is 1. Centers and steps are fitted per dim on a sample: the mean and the
+step that suits a normal distribution best (Max 1960), or at 8 bits the range.
 """
 
 from __future__ import annotations
@@ -73,19 +73,19 @@ class Sketch:
         return True
 
     def sections(self, rows: int) -> list[Section]:
-        """params: centers and steps; limits: the largest |u − û| of rows with a finite tail, the largest |x| and the
-        rows that were fitted; shares and tails: |prefix| / |x| and |tail| / |x| (for ip and l2: 1 and |tail|), which
-        bound the full score (exact search)."""
+        """params: centers and steps; limits: the largest |u − û| of rows with a finite tail, the largest |x|, the
+        rows that were fitted and one step of the scales; shares and tails: |prefix| / |x| and |tail| / |x| (for ip and
+        l2: 1 and |tail|), which bound the full score (exact search)."""
         f32, u16 = np.dtype(np.float32), np.dtype(np.uint16)
         blocks = -(-rows // BLOCK)
         positions = (blocks * BLOCK,)
         found = [
             Section("params", f32, (2, self.m)),
-            Section("limits", f32, (3,)),
+            Section("limits", f32, (4,)),
             Section("codes", np.dtype(np.uint8), (blocks, BLOCK * _native.sketch_bytes(self.m, self.bits))),
         ]
         if self.bits < 8:
-            found.append(Section("scales", u16, positions))
+            found.append(Section("scales", np.dtype(np.uint8), positions))
         else:
             found += [Section("shares", u16, positions), Section("tails", u16, positions)]
         if self.metric == "l2":
@@ -101,11 +101,12 @@ class Sketch:
         else:
             params, fitted = self.fit(sample), float(len(sample))
         yield "params", params
-        most = 1.25 * float(_native.encode_sketch(sample, params, self.bits)[2].max(initial=0.0))
+        unit = self._scale_unit(sample, params)
+        most = 1.25 * float(_native.encode_sketch(sample, params, self.bits, unit)[2].max(initial=0.0))
         worst = longest = 0.0
         for start in range(0, segment.rows, _CHUNK):
             x, norms, whole = self._prefixes(segment, self._rows(segment, start))
-            codes, scales, errors = _native.encode_sketch(x, params, self.bits, threads=2)
+            codes, scales, errors = _native.encode_sketch(x, params, self.bits, unit, threads=2)
             yield "codes", codes
             if self.bits < 8:
                 yield "scales", scales
@@ -118,7 +119,7 @@ class Sketch:
             worst = max(worst, float(errors[errors <= most].max(initial=0.0)))
             longest = max(longest, float(whole.max(initial=0.0)))
         length = 1.0 if self.metric == "cosine" else float(np.sqrt(longest)) * (1 + 1e-5)
-        yield "limits", np.array([worst * (1 + 1e-6), length, fitted], np.float32)
+        yield "limits", np.array([worst * (1 + 1e-6), length, fitted, unit], np.float32)
 
     def fit(self, sample: Float32[np.ndarray, "s m"]) -> Float32[np.ndarray, "2 m"]:
         """Centers and steps from a sample."""
@@ -131,6 +132,23 @@ class Sketch:
             least = 1e-3 * float(np.sqrt(np.mean(spread**2)))
             step = _STEPS[self.bits] * spread.clip(least)
         return np.stack([center, np.asarray(step, np.float64).clip(1e-30)]).astype(np.float32)
+
+    def _scale_unit(self, sample: Float32[np.ndarray, "s m"], params: Float32[np.ndarray, "2 m"]) -> float:
+        """A step of the scales, so that 255 of them are a little more than the sample's largest; for squared distances
+        than nearly its largest, because one vector far away shall not coarsen all the others."""
+        if self.bits == 8:
+            return 1.0
+        center, step = params
+        middle = (2**self.bits - 1) / 2
+        residual = sample - center
+        with np.errstate(all="ignore"):  # a damaged file holds any centers
+            coded = step * ((residual / step + middle).round().clip(0, 2 * middle) - middle)
+            along = np.einsum("nm,nm->n", residual, coded, dtype=np.float64)
+            scales = np.einsum("nm,nm->n", residual, residual, dtype=np.float64) / along
+        scales = scales[(along > 0) & np.isfinite(scales)]
+        most = 0.999 if self.metric == "l2" else 1.0
+        largest = float(np.quantile(scales, most)) if len(scales) else 1.0
+        return float(np.float32(np.clip(1.1 * largest, 1e-30, 1e30) / 255))
 
     def _rows(self, segment: Segment, start: int) -> slice | np.ndarray:
         stop = min(start + _CHUNK, segment.rows)

@@ -41,17 +41,18 @@ std::tuple<std::vector<nb::ndarray<nb::numpy, nb::ndim<2>>>, NumPy<float, 2>, st
     return {arrays, norms, bad};
 }
 
-std::tuple<NumPy<std::uint8_t, 2>, NumPy<std::uint16_t, 1>, NumPy<float, 1>> sketch(Array<const float, 2> x, Array<const float, 2> params, int bits, std::size_t threads) {
+std::tuple<NumPy<std::uint8_t, 2>, NumPy<std::uint8_t, 1>, NumPy<float, 1>> sketch(Array<const float, 2> x, Array<const float, 2> params, int bits, float scale_unit, std::size_t threads) {
     const std::size_t rows = x.shape(0), m = x.shape(1);
     require(bits == 1 || bits == 2 || bits == 4 || bits == 8, "bits must be 1, 2, 4 or 8.");
     require(params.shape(0) == 2 && params.shape(1) == m, "params must be (2, m).");
+    require(scale_unit > 0, "scale_unit must be positive.");
     const std::size_t blocks = (rows + kBlock - 1) / kBlock, bytes = lines_of(m, bits) * 64 * (bits == 1 ? 1 : 4);
     auto codes = make<std::uint8_t, 2>({blocks, bytes});
-    auto scales = make<std::uint16_t, 1>({bits == 8 ? 0 : blocks * kBlock});
+    auto scales = make<std::uint8_t, 1>({bits == 8 ? 0 : blocks * kBlock});
     auto errors = make<float, 1>({rows});
     {
         nb::gil_scoped_release unlocked;
-        encode_sketch(x.data(), rows, m, bits, params.data(), params.data() + m, codes.data(),
+        encode_sketch(x.data(), rows, m, bits, params.data(), params.data() + m, scale_unit, codes.data(),
                       bits == 8 ? nullptr : scales.data(), errors.data(), threads);
     }
     return {codes, scales, errors};
@@ -89,8 +90,8 @@ void bind_encoders(nb::module_ &m) {
                   "threads: int = 1) -> tuple[list[numpy.typing.NDArray[typing.Any]], numpy.typing.NDArray[numpy.float32], int]"),
           "Rings of x (b, d): a list of (b, r_k) arrays, float32 or the bits of float16; the squared norms (K, b) of the\n"
           "stored prefixes; and the first row that is not finite when stored, or -1.");
-    m.def("encode_sketch", &sketch, "x"_a.noconvert(), "params"_a.noconvert(), "bits"_a, "threads"_a = 1,
-          "Codes (blocks, bytes), scales (positions) as bits of float16 (empty for 8 bits) and |x - x^| (b) of x (b, m);\n"
+    m.def("encode_sketch", &sketch, "x"_a.noconvert(), "params"_a.noconvert(), "bits"_a, "scale_unit"_a = 1.0f, "threads"_a = 1,
+          "Codes (blocks, bytes), scales (positions) in steps of scale_unit (empty for 8 bits) and |x - x^| (b) of x (b, m);\n"
           "params (2, m) are the centers and the steps.");
     m.def("encode_copy", &copy, "rings"_a, "stride"_a, "threads"_a = 1,
           nb::sig("def encode_copy(rings: collections.abc.Sequence[numpy.typing.NDArray[typing.Any]], stride: int, threads: int = 1)"

@@ -99,15 +99,15 @@ struct Held {
     }
 
     void add_sketch(std::size_t segment, int bits, Array<const float, 2> params, Array<const float, 1> limits,
-                    Array<const std::uint8_t, 2> codes, Maybe<std::uint16_t, 1> scales, Maybe<float, 1> bias,
+                    Array<const std::uint8_t, 2> codes, Maybe<std::uint8_t, 1> scales, Maybe<float, 1> bias,
                     Maybe<std::uint16_t, 1> shares, Maybe<std::uint16_t, 1> tails) {
         Segment &s = snapshot.segment(segment);
         require(bits == 1 || bits == 2 || bits == 4 || bits == 8, "bits must be 1, 2, 4 or 8.");
-        require(params.shape(0) == 2 && limits.shape(0) == 3, "params must be (2, m) and limits three numbers.");
+        require(params.shape(0) == 2 && limits.shape(0) == 4, "params must be (2, m) and limits four numbers.");
         const std::size_t m = params.shape(1), blocks = (s.rows + kBlock - 1) / kBlock;
         require(m >= 1 && m <= snapshot.width() && (bits != 1 || m <= 2048), "a sketch is at most as wide as the vectors, at 1 bit 2048.");
         Sketch k{};
-        k.m = m, k.bits = bits, k.error = limits.data()[0], k.longest = limits.data()[1];
+        k.m = m, k.bits = bits, k.error = limits.data()[0], k.longest = limits.data()[1], k.scale_unit = limits.data()[3];
         k.center.assign(params.data(), params.data() + m);
         k.step.assign(params.data() + m, params.data() + 2 * m);
         k.codes = {nullptr, s.rows, lines_of(m, bits), bits, nullptr, nullptr, nullptr, nullptr};
@@ -126,7 +126,7 @@ struct Held {
         s.sketches.push_back(std::move(k));
         Sketch &kept = s.sketches.back();
         kept.codes.data = kept.data.as<std::uint8_t>();
-        kept.codes.scales = kept.scales.as<std::uint16_t>();
+        kept.codes.scales = kept.scales.as<std::uint8_t>();
         kept.codes.bias = kept.bias.as<float>();
         kept.codes.shares = kept.shares.as<std::uint16_t>();
         kept.codes.tails = kept.tails.as<std::uint16_t>();

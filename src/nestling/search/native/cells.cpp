@@ -26,7 +26,7 @@ CellFinder::CellFinder(const float *centroids, std::size_t cells, std::size_t m,
     codes = {nullptr, cells, lines_of(m, 8), 8, nullptr, nullptr, nullptr, nullptr};
     std::vector<std::uint8_t> packed(blocks * codes.block_bytes());
     std::vector<float> errors(cells), bias(blocks * kBlock, 0);
-    encode_sketch(centroids, cells, m, 8, sketch_.center.data(), sketch_.step.data(), packed.data(), nullptr, errors.data(), 1);
+    encode_sketch(centroids, cells, m, 8, sketch_.center.data(), sketch_.step.data(), 1, packed.data(), nullptr, errors.data(), 1);
     for (std::size_t c = 0; c < cells; ++c) bias[c] = half_norms_[c] = squared_norm(centroids + c * m, m) / 2;
     sketch_.data = HugeMemory(packed.data(), packed.size());
     sketch_.bias = HugeMemory(bias.data(), bias.size() * sizeof(float));
@@ -36,7 +36,7 @@ CellFinder::CellFinder(const float *centroids, std::size_t cells, std::size_t m,
 
 void CellFinder::find(const float *queries, std::size_t q, std::size_t width, std::size_t count, std::size_t threads,
                       std::int32_t *out) const {
-    const std::size_t tried = std::min(cells_, 3 * count + 24);
+    const std::size_t tried = std::min(cells_, count + count / 4 + 24);
     parallel(q, threads, 16, [&](std::size_t begin, std::size_t end) {
         thread_local Keeper keeper;
         thread_local SketchQuery coded;

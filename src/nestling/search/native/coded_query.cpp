@@ -9,22 +9,26 @@
 namespace nestling {
 
 void SketchQuery::prepare(const Sketch &sketch, const float *x) {
-    const std::size_t m = sketch.m, lines = sketch.codes.lines;
-    const std::size_t padded = lines * (sketch.bits == 1 ? 8 : 32 / static_cast<std::size_t>(sketch.bits));
-    // 1 bit: four tables of four weights must add within a byte.
-    const float most = sketch.bits == 1 ? 15.0f : 127.0f;
-    float largest = 0;
     double base = 0;
-    for (std::size_t j = 0; j < m; ++j) {
-        largest = std::max(largest, std::fabs(x[j] * sketch.step[j]));
-        base += static_cast<double>(x[j]) * sketch.center[j];
-    }
+    for (std::size_t j = 0; j < sketch.m; ++j) base += static_cast<double>(x[j]) * sketch.center[j];
+    coded = {};
+    coded.base = static_cast<float>(base);
+    if (sketch.bits == 1) tabulate(sketch, x);
+    else weigh(sketch, x);
+    if (sketch.bits < 8) coded.unit *= sketch.scale_unit, error *= 255 * sketch.scale_unit;
+}
+
+// 8, 4, 2 bits: whole weights.
+void SketchQuery::weigh(const Sketch &sketch, const float *x) {
+    constexpr float most = 127;
+    float largest = 0;
+    for (std::size_t j = 0; j < sketch.m; ++j) largest = std::max(largest, std::fabs(x[j] * sketch.step[j]));
     const float unit = largest / most;
     const float inverse = unit > 0 && std::isfinite(1 / unit) ? 1 / unit : 0;
-    weights.assign(padded, 0);
+    weights.assign(sketch.codes.lines * 32 / static_cast<std::size_t>(sketch.bits), 0);
     std::int64_t total = 0;
     double lost = 0;
-    for (std::size_t j = 0; j < m; ++j) {
+    for (std::size_t j = 0; j < sketch.m; ++j) {
         const float w = x[j] * sketch.step[j];
         float c = std::nearbyint(w * inverse);
         c = c > most ? most : c < -most ? -most : c == c ? c : 0;
@@ -34,25 +38,51 @@ void SketchQuery::prepare(const Sketch &sketch, const float *x) {
     }
     const double middle = ((1 << sketch.bits) - 1) / 2.0;
     error = static_cast<float>(lost * middle * (1 + 1e-6));
-    coded = {};
-    coded.base = static_cast<float>(base);
     coded.unit = inverse > 0 ? unit : 0;
     coded.shift = static_cast<float>(middle * static_cast<double>(total));
-    if (sketch.bits == 1) {
-        table.assign(padded / 4 * 16, 0);
-        for (std::size_t g = 0; g < padded / 4; ++g) {
-            const std::int8_t *w = weights.data() + 4 * g;
-            int low = 0;
-            for (int j = 0; j < 4; ++j) low += std::min<int>(w[j], 0);
-            for (int v = 0; v < 16; ++v) {
-                int sum = -low;
-                for (int j = 0; j < 4; ++j) sum += v >> j & 1 ? w[j] : 0;
-                table[16 * g + static_cast<std::size_t>(v)] = static_cast<std::uint8_t>(sum);
-            }
-            coded.table_offset -= low;
-        }
-    }
     coded.weights = weights.data();
+}
+
+// 1 bit: for each four dims the 16 sums of their weights, from the least of them on, rounded to whole numbers. Rounding sums
+// and not weights loses less.
+void SketchQuery::tabulate(const Sketch &sketch, const float *x) {
+    const std::size_t fours = sketch.codes.lines * 2;
+    spread.assign(4 * fours, 0);
+    float largest = 0;
+    double whole = 0;
+    for (std::size_t j = 0; j < sketch.m; ++j) spread[j] = x[j] * sketch.step[j];
+    for (std::size_t g = 0; g < fours; ++g) {
+        float range = 0;
+        for (std::size_t j = 4 * g; j < 4 * g + 4; ++j) range += std::fabs(spread[j]);
+        largest = std::max(largest, range);
+        whole += range;
+    }
+    const float unit = largest / kTableTop;
+    const float inverse = unit > 0 && std::isfinite(1 / unit) ? 1 / unit : 0;
+    table.assign(16 * fours, 0);
+    double lost = 0;
+    for (std::size_t g = 0; g < fours; ++g) {
+        const float *w = spread.data() + 4 * g;
+        float sums[16] = {0};
+        for (int j = 0; j < 4; ++j) {
+            // A bit that is set takes the larger of 0 and the weight, one that is not the larger of 0 and its negative.
+            const float set = w[j] > 0 ? w[j] : 0, clear = w[j] < 0 ? -w[j] : 0;
+            for (int v = 0; v < 16; ++v) sums[v] += v >> j & 1 ? set : clear;
+        }
+        std::uint8_t *entries = table.data() + 16 * g;
+        float worst = 0;
+        for (int v = 0; v < 16; ++v) {
+            float c = (sums[v] * inverse + 12582912.0f) - 12582912.0f;  // to the nearest whole number, as in CopyQuery
+            c = c > kTableTop ? kTableTop : c == c ? c : 0;
+            entries[v] = static_cast<std::uint8_t>(c);
+            worst = std::max(worst, std::fabs(sums[v] - c * unit));
+        }
+        lost += worst;
+        coded.most += *std::max_element(entries, entries + 16);
+    }
+    error = static_cast<float>(lost * (1 + 1e-5) + 1e-6 * whole);
+    coded.unit = inverse > 0 ? unit : 0;
+    coded.shift = inverse > 0 ? static_cast<float>(whole / 2 / unit) : 0;
     coded.table = table.data();
 }
 

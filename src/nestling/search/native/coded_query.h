@@ -9,11 +9,16 @@ namespace nestling {
 struct SketchQuery {
     std::vector<std::int8_t> weights;
     std::vector<std::uint8_t> table;
+    std::vector<float> spread;
     CodedQuery coded;
     float error;  // the score of any vector is wrong by no more, because the query was rounded
 
     // x: m floats, already as the metric wants them (cosine: length one).
     void prepare(const Sketch &sketch, const float *x);
+
+   private:
+    void weigh(const Sketch &sketch, const float *x);
+    void tabulate(const Sketch &sketch, const float *x);
 };
 
 // A query's ring in bytes against a copy: dot = unit * scale_i * (sum - 128 * total).

@@ -70,7 +70,7 @@ float up(double x) { return std::nextafter(static_cast<float>(x), std::numeric_l
 }  // namespace
 
 void encode_sketch(const float *x, std::size_t rows, std::size_t m, int bits, const float *center, const float *step,
-                   std::uint8_t *codes, std::uint16_t *scales, float *errors, std::size_t threads) {
+                   float scale_unit, std::uint8_t *codes, std::uint8_t *scales, float *errors, std::size_t threads) {
     const std::size_t lines = lines_of(m, bits), bytes = lines * 64 * (bits == 1 ? 1 : 4);
     const std::size_t blocks = (rows + kBlock - 1) / kBlock, padded = lines * (bits == 1 ? 8 : 32 / bits);
     const int top = (1 << bits) - 1;
@@ -99,11 +99,9 @@ void encode_sketch(const float *x, std::size_t rows, std::size_t m, int bits, co
                 }
                 double scale = 1;
                 if (scales) {
-                    scale = along > 0 ? squared / along : 0;
-                    if (!(scale < 60000)) scale = 60000;
-                    const std::uint16_t h = float_to_half(static_cast<float>(scale));
-                    scales[row] = row < rows ? h : 0;
-                    scale = half_to_float(h);
+                    const double steps = along > 0 ? std::nearbyint(squared / along / scale_unit) : 0;
+                    scales[row] = static_cast<std::uint8_t>(steps < 255 ? steps : 255);
+                    scale = scales[row] * static_cast<double>(scale_unit);
                 }
                 if (row < rows)
                     errors[row] = up(std::sqrt(std::max(0.0, squared - 2 * scale * along + scale * scale * coded)) * (1 + 1e-6) + 1.3e-7 * std::sqrt(size) + 1e-7);

@@ -18,10 +18,10 @@ std::int64_t store_rings(const float *x, std::size_t rows, std::size_t width, co
                          bool half, std::size_t threads);
 
 // Codes of (rows, m) floats: code = round((x - center) / step + (levels - 1) / 2), packed as kernels.h tells; rows must
-// begin at a block and the last block is padded with the middle code. scales (halves, may be null for 8 bits) gives the
-// length that the coded residual lacks: <r, r> / <r, r^>. errors: |x - x^| of each row, rounded up.
+// begin at a block and the last block is padded with the middle code. scales (null for 8 bits) gives in whole steps of
+// scale_unit the length that the coded residual lacks: <r, r> / <r, r^>. errors: |x - x^| of each row, rounded up.
 void encode_sketch(const float *x, std::size_t rows, std::size_t m, int bits, const float *center, const float *step,
-                   std::uint8_t *codes, std::uint16_t *scales, float *errors, std::size_t threads);
+                   float scale_unit, std::uint8_t *codes, std::uint8_t *scales, float *errors, std::size_t threads);
 
 struct RingIn {
     const void *data;  // (rows, width) float or half

@@ -7,6 +7,7 @@
 namespace nestling {
 
 constexpr std::size_t kBlock = 64;  // positions that a sketch keeps together
+constexpr int kTableTop = 31;       // eight entries of a 1-bit query's tables add within a byte
 constexpr std::size_t kGroup = 16;  // positions of one 64-byte line of 4 byte-wide groups (8, 4 and 2 bits)
 
 // A sketch: codes of `positions` vectors in blocks of 64 (docs/engine.md draws the layout).
@@ -18,7 +19,7 @@ struct Codes {
     std::size_t positions;
     std::size_t lines;
     int bits;
-    const std::uint16_t *scales;  // half, one a position, or null: 1
+    const std::uint8_t *scales;   // one a position, in steps that the query's unit holds; or null: 1
     const float *bias;            // subtracted from the score (squared distances), or null
     const std::uint16_t *shares;  // half: |prefix| / |x|, for bounds; or null
     const std::uint16_t *tails;   // half, rounded up: |tail| / |x|, for bounds; or null
@@ -29,8 +30,8 @@ struct Codes {
 // or the upper bound share_i * (base + unit * (sum - shift)) + tail * tail_i + margin - bias_i.
 struct CodedQuery {
     const std::int8_t *weights;  // 8, 4, 2 bits: 4 x (8 / bits) a line
-    const std::uint8_t *table;   // 1 bit: two tables of 16 a line
-    std::int32_t table_offset;   // what the tables' sums are too large by
+    const std::uint8_t *table;   // 1 bit: two tables of 16 a line, no entry above kTableTop
+    std::int32_t most;           // 1 bit: no sum is larger
     float base, unit, shift;
     float tail, margin;
 };

@@ -29,9 +29,7 @@ struct Avx2 {
     template <int bits, int known>
     static inline Sums sums(const std::uint8_t *block, const Weights<bits, known> &weights, const CodedQuery &q) {
         const std::size_t lines = weights.lines;
-        if constexpr (bits == 1)
-            return one_bit(block, lines, q);
-        else {
+        {
             constexpr int parts = 8 / bits;
             const __m256i ones = _mm256_set1_epi8(static_cast<char>((1 << bits) - 1));
             Sums s;
@@ -52,7 +50,11 @@ struct Avx2 {
         }
     }
 
-    static inline Sums one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
+    // Sums of 1-bit codes in 16 bits: two groups of 32 positions.
+    struct Small {
+        __m256i g[4];
+    };
+    static inline Small one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
         const __m256i nibble = _mm256_set1_epi8(15);
         __m256i low[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, high[2] = {low[0], low[0]};
         for (std::size_t l = 0; l < lines; ++l) {
@@ -66,18 +68,33 @@ struct Avx2 {
                 high[h] = _mm256_add_epi16(high[h], _mm256_srli_epi16(s, 8));
             }
         }
-        const __m256i off = _mm256_set1_epi32(q.table_offset);
+        for (int h = 0; h < 2; ++h) low[h] = _mm256_sub_epi16(low[h], _mm256_slli_epi16(high[h], 8));
+        return {{low[0], low[1], high[0], high[1]}};
+    }
+    static inline Sums widen(const Small &small) {
         Sums out;
-        for (int h = 0; h < 2; ++h) {
-            low[h] = _mm256_sub_epi16(low[h], _mm256_slli_epi16(high[h], 8));
-            const __m256i both[2] = {low[h], high[h]};
-            for (int odd = 0; odd < 2; ++odd) {
-                const int g = 2 * (h + 2 * odd);
-                out.g[g] = _mm256_sub_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(both[odd])), off);
-                out.g[g + 1] = _mm256_sub_epi32(_mm256_cvtepu16_epi32(_mm256_extracti128_si256(both[odd], 1)), off);
-            }
+        for (int g = 0; g < 4; ++g) {
+            out.g[2 * g] = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(small.g[g]));
+            out.g[2 * g + 1] = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(small.g[g], 1));
         }
         return out;
+    }
+
+    static inline std::uint64_t reach_small(const Small &small, const std::uint8_t *scales, const Sieve &sieve) {
+        const __m256i shift = _mm256_set1_epi16(sieve.shift), least = _mm256_set1_epi16(sieve.least);
+        const __m128i up = _mm_cvtsi32_si128(sieve.up);
+        std::uint64_t mask = 0;
+        for (int g = 0; g < 4; g += 2) {
+            __m256i below[2];
+            for (int i = 0; i < 2; ++i) {
+                const __m256i sums = _mm256_sll_epi16(_mm256_sub_epi16(small.g[g + i], shift), up);
+                const __m256i scale = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(scales + 16 * (g + i))));
+                below[i] = _mm256_cmpgt_epi16(least, _mm256_mulhi_epi16(sums, _mm256_slli_epi16(scale, 7)));
+            }
+            const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi16(below[0], below[1]), 0xd8);
+            mask |= static_cast<std::uint64_t>(~static_cast<std::uint32_t>(_mm256_movemask_epi8(packed))) << (16 * g);
+        }
+        return mask;
     }
 
     static inline std::uint64_t reach(const Sums &s, std::int32_t least) {
@@ -90,11 +107,11 @@ struct Avx2 {
         return mask;
     }
 
-    static inline std::uint64_t reach_scaled(const Sums &s, const std::uint16_t *scales, float shift, float least) {
+    static inline std::uint64_t reach_scaled(const Sums &s, const std::uint8_t *scales, float shift, float least) {
         std::uint64_t mask = 0;
         for (int g = 0; g < 8; ++g) {
             const __m256 sums = _mm256_sub_ps(_mm256_cvtepi32_ps(s.g[g]), _mm256_set1_ps(shift));
-            const __m256 over = _mm256_cmp_ps(_mm256_mul_ps(sums, halves(scales + 8 * g)), _mm256_set1_ps(least), _CMP_GE_OQ);
+            const __m256 over = _mm256_cmp_ps(_mm256_mul_ps(sums, whole(scales + 8 * g)), _mm256_set1_ps(least), _CMP_GE_OQ);
             mask |= static_cast<std::uint64_t>(_mm256_movemask_ps(over) & 255) << (8 * g);
         }
         return mask;
@@ -110,6 +127,9 @@ struct Avx2 {
         return mask;
     }
 
+    static inline __m256 whole(const std::uint8_t *at) {
+        return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(at))));
+    }
     static inline __m256 halves(const std::uint16_t *at) {
         return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at)));
     }
@@ -119,7 +139,7 @@ struct Avx2 {
         const __m256 shift = _mm256_set1_ps(q.shift), unit = _mm256_set1_ps(q.unit), base = _mm256_set1_ps(q.base);
         for (int g = 0; g < 8; ++g) {
             __m256 t = _mm256_mul_ps(_mm256_sub_ps(_mm256_cvtepi32_ps(s.g[g]), shift), unit);
-            if (scaled) t = _mm256_mul_ps(t, halves(codes.scales + at + 8 * g));
+            if (scaled) t = _mm256_mul_ps(t, whole(codes.scales + at + 8 * g));
             t = _mm256_add_ps(t, base);
             if (bound) {
                 t = _mm256_mul_ps(t, halves(codes.shares + at + 8 * g));

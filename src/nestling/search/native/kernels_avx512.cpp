@@ -34,9 +34,7 @@ struct Avx512 {
 
     template <int bits, int known>
     static inline Sums sums(const std::uint8_t *block, const Weights<bits, known> &weights, const CodedQuery &q) {
-        if constexpr (bits == 1)
-            return one_bit(block, weights.lines, q);
-        else {
+        {
             constexpr int parts = 8 / bits;
             const __m512i ones = _mm512_set1_epi8((1 << bits) - 1);
             const std::size_t lines = weights.count(), step = lines * 64;
@@ -82,26 +80,37 @@ struct Avx512 {
         return _mm512_add_epi8(_mm512_permutexvar_epi8(x, table(tables)),
                                _mm512_permutexvar_epi8(_mm512_srli_epi16(x, 4), table(tables + 16)));
     }
-    static inline Sums one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
+    struct Small {
+        __m512i low, high;  // positions 0 to 31, and the others
+    };
+    static inline Small one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
         __m512i low = _mm512_setzero_si512(), high = low;
+        const auto add = [&](__m512i s) {
+            low = _mm512_add_epi16(low, s);
+            high = _mm512_add_epi16(high, _mm512_srli_epi16(s, 8));
+        };
+        const auto two = [&](std::size_t l) {
+            return _mm512_add_epi8(looked_up(block + 64 * l, q.table + 32 * l), looked_up(block + 64 * l + 64, q.table + 32 * l + 32));
+        };
         std::size_t l = 0;
-        for (; l + 2 <= lines; l += 2) {
-            const __m512i s = _mm512_add_epi8(looked_up(block + 64 * l, q.table + 32 * l),
-                                              looked_up(block + 64 * l + 64, q.table + 32 * l + 32));
-            low = _mm512_add_epi16(low, s);
-            high = _mm512_add_epi16(high, _mm512_srli_epi16(s, 8));
-        }
-        if (l < lines) {
-            const __m512i s = looked_up(block + 64 * l, q.table + 32 * l);
-            low = _mm512_add_epi16(low, s);
-            high = _mm512_add_epi16(high, _mm512_srli_epi16(s, 8));
-        }
-        low = _mm512_sub_epi16(low, _mm512_slli_epi16(high, 8));
-        const __m512i off = _mm512_set1_epi32(q.table_offset);
-        return {{_mm512_sub_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(low)), off),
-                 _mm512_sub_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(low, 1)), off),
-                 _mm512_sub_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(high)), off),
-                 _mm512_sub_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(high, 1)), off)}};
+        for (; l + 4 <= lines; l += 4) add(_mm512_add_epi8(two(l), two(l + 2)));
+        for (; l < lines; ++l) add(looked_up(block + 64 * l, q.table + 32 * l));
+        return {_mm512_sub_epi16(low, _mm512_slli_epi16(high, 8)), high};
+    }
+    static inline Sums widen(const Small &s) {
+        return {{_mm512_cvtepu16_epi32(_mm512_castsi512_si256(s.low)), _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(s.low, 1)),
+                 _mm512_cvtepu16_epi32(_mm512_castsi512_si256(s.high)), _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(s.high, 1))}};
+    }
+
+    static inline std::uint64_t reach_small(const Small &s, const std::uint8_t *scales, const Sieve &sieve) {
+        const __m512i shift = _mm512_set1_epi16(sieve.shift), least = _mm512_set1_epi16(sieve.least);
+        const __m512i up = _mm512_set1_epi16(static_cast<short>(sieve.up));
+        const auto over = [&](__m512i sums, const std::uint8_t *at) {
+            const __m512i scale = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(at)));
+            const __m512i raised = _mm512_sllv_epi16(_mm512_sub_epi16(sums, shift), up);
+            return _mm512_cmpge_epi16_mask(_mm512_mulhi_epi16(raised, _mm512_slli_epi16(scale, 7)), least);
+        };
+        return static_cast<std::uint64_t>(over(s.low, scales)) | static_cast<std::uint64_t>(over(s.high, scales + 32)) << 32;
     }
 
     static inline std::uint64_t join(__mmask16 a, __mmask16 b, __mmask16 c, __mmask16 d) {
@@ -115,12 +124,12 @@ struct Avx512 {
                     _mm512_cmpge_epi32_mask(s.g[2], t), _mm512_cmpge_epi32_mask(s.g[3], t));
     }
 
-    static inline std::uint64_t reach_scaled(const Sums &s, const std::uint16_t *scales, float shift, float least) {
+    static inline std::uint64_t reach_scaled(const Sums &s, const std::uint8_t *scales, float shift, float least) {
         const __m512 off = _mm512_set1_ps(shift), t = _mm512_set1_ps(least);
         __mmask16 over[4];
         for (int g = 0; g < 4; ++g) {
             const __m512 sums = _mm512_sub_ps(_mm512_cvtepi32_ps(s.g[g]), off);
-            over[g] = _mm512_cmp_ps_mask(_mm512_mul_ps(sums, halves(scales + 16 * g)), t, _CMP_GE_OQ);
+            over[g] = _mm512_cmp_ps_mask(_mm512_mul_ps(sums, whole(scales + 16 * g)), t, _CMP_GE_OQ);
         }
         return join(over[0], over[1], over[2], over[3]);
     }
@@ -133,6 +142,9 @@ struct Avx512 {
                     _mm512_cmp_ps_mask(_mm512_load_ps(scores + 48), t, _CMP_GE_OQ));
     }
 
+    static inline __m512 whole(const std::uint8_t *at) {
+        return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at))));
+    }
     static inline __m512 halves(const std::uint16_t *at) {
         return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(at)));
     }
@@ -142,7 +154,7 @@ struct Avx512 {
         const __m512 shift = _mm512_set1_ps(q.shift), unit = _mm512_set1_ps(q.unit), base = _mm512_set1_ps(q.base);
         for (int g = 0; g < 4; ++g) {
             __m512 t = _mm512_mul_ps(_mm512_sub_ps(_mm512_cvtepi32_ps(s.g[g]), shift), unit);
-            if (scaled) t = _mm512_mul_ps(t, halves(codes.scales + at + 16 * g));
+            if (scaled) t = _mm512_mul_ps(t, whole(codes.scales + at + 16 * g));
             t = _mm512_add_ps(t, base);
             if (bound) {
                 t = _mm512_mul_ps(t, halves(codes.shares + at + 16 * g));

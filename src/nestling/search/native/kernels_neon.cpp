@@ -33,11 +33,7 @@ struct Neon {
     static inline Sums sums(const std::uint8_t *block, const Weights<bits, known> &weights, const CodedQuery &q) {
         const std::size_t lines = weights.lines;
         Sums s;
-        if (bits == 1) {
-            one_bit(block, lines, q, s);
-            return s;
-        }
-        constexpr int parts = bits == 1 ? 1 : 8 / bits;
+        constexpr int parts = 8 / bits;
         const uint8x16_t ones = vdupq_n_u8((1 << bits) - 1);
         for (std::size_t g = 0; g < kBlock / 4; ++g) {
             int32x4_t sum = vdupq_n_s32(0);
@@ -56,7 +52,8 @@ struct Neon {
         return s;
     }
 
-    static inline void one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q, Sums &s) {
+    static inline Sums one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
+        Sums s;
         for (int h = 0; h < 4; ++h) {  // 16 bytes: 8 positions of one group, 8 of the group after the next
             uint16x8_t low = vdupq_n_u16(0), high = low;
             for (std::size_t l = 0; l < lines; ++l) {
@@ -67,14 +64,26 @@ struct Neon {
                 low = vaddq_u16(low, vandq_u16(pairs, vdupq_n_u16(255)));
                 high = vaddq_u16(high, vshrq_n_u16(pairs, 8));
             }
-            const int32x4_t off = vdupq_n_s32(q.table_offset);
             const uint16x8_t both[2] = {low, high};
             for (int odd = 0; odd < 2; ++odd) {
                 std::int32_t *out = s.v + kGroup * static_cast<std::size_t>(h / 2 + 2 * odd) + 8 * (h % 2);
-                vst1q_s32(out, vsubq_s32(vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(both[odd]))), off));
-                vst1q_s32(out + 4, vsubq_s32(vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(both[odd]))), off));
+                vst1q_s32(out, vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(both[odd]))));
+                vst1q_s32(out + 4, vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(both[odd]))));
             }
         }
+        return s;
+    }
+    static inline const Sums &widen(const Sums &s) { return s; }
+
+    static inline std::uint64_t reach_small(const Sums &s, const std::uint8_t *scales, const Sieve &sieve) {
+        std::uint64_t mask = 0;
+        const int32x4_t shift = vdupq_n_s32(sieve.shift), up = vdupq_n_s32(sieve.up + 7), least = vdupq_n_s32(sieve.least);
+        for (std::size_t i = 0; i < kBlock; i += 4) {
+            const int32x4_t sums = vshlq_s32(vsubq_s32(vld1q_s32(s.v + i), shift), up);
+            const uint32x4_t over = vcgeq_s32(vshrq_n_s32(vmulq_s32(sums, scales_of(scales + i)), 16), least);
+            mask |= static_cast<std::uint64_t>(four_bits(over)) << i;
+        }
+        return mask;
     }
 
     static inline std::uint64_t reach(const Sums &s, std::int32_t least) {
@@ -85,14 +94,21 @@ struct Neon {
 
     static inline float32x4_t halves(const std::uint16_t *at) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(at))); }
 
-    static inline std::uint64_t reach_scaled(const Sums &s, const std::uint16_t *scales, float shift, float least) {
+    static inline int32x4_t scales_of(const std::uint8_t *at) {
+        std::uint32_t four;
+        __builtin_memcpy(&four, at, 4);
+        return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four))))));
+    }
+    static inline std::uint32_t four_bits(uint32x4_t over) {
+        return (vgetq_lane_u32(over, 0) & 1u) | (vgetq_lane_u32(over, 1) & 2u) | (vgetq_lane_u32(over, 2) & 4u) | (vgetq_lane_u32(over, 3) & 8u);
+    }
+
+    static inline std::uint64_t reach_scaled(const Sums &s, const std::uint8_t *scales, float shift, float least) {
         std::uint64_t mask = 0;
         for (std::size_t i = 0; i < kBlock; i += 4) {
             const float32x4_t sums = vsubq_f32(vcvtq_f32_s32(vld1q_s32(s.v + i)), vdupq_n_f32(shift));
-            const uint32x4_t over = vcgeq_f32(vmulq_f32(sums, halves(scales + i)), vdupq_n_f32(least));
-            const std::uint32_t bits = (vgetq_lane_u32(over, 0) & 1u) | (vgetq_lane_u32(over, 1) & 2u) |
-                                       (vgetq_lane_u32(over, 2) & 4u) | (vgetq_lane_u32(over, 3) & 8u);
-            mask |= static_cast<std::uint64_t>(bits) << i;
+            const uint32x4_t over = vcgeq_f32(vmulq_f32(sums, vcvtq_f32_s32(scales_of(scales + i))), vdupq_n_f32(least));
+            mask |= static_cast<std::uint64_t>(four_bits(over)) << i;
         }
         return mask;
     }
@@ -107,7 +123,7 @@ struct Neon {
     static inline void scores(const Sums &s, const Codes &codes, const CodedQuery &q, std::size_t at, float *out) {
         for (std::size_t i = 0; i < kBlock; i += 4) {
             float32x4_t t = vmulq_f32(vsubq_f32(vcvtq_f32_s32(vld1q_s32(s.v + i)), vdupq_n_f32(q.shift)), vdupq_n_f32(q.unit));
-            if (scaled) t = vmulq_f32(t, halves(codes.scales + at + i));
+            if (scaled) t = vmulq_f32(t, vcvtq_f32_s32(scales_of(codes.scales + at + i)));
             t = vaddq_f32(t, vdupq_n_f32(q.base));
             if (bound) {
                 t = vmulq_f32(t, halves(codes.shares + at + i));

@@ -20,11 +20,7 @@ struct Plain {
     static inline Sums sums(const std::uint8_t *block, const Weights<bits, known> &weights, const CodedQuery &q) {
         const std::size_t lines = weights.lines;
         Sums s;
-        if (bits == 1) {
-            one_bit(block, lines, q, s);
-            return s;
-        }
-        constexpr int parts = bits == 1 ? 1 : 8 / bits, ones = (1 << bits) - 1;
+        constexpr int parts = 8 / bits, ones = (1 << bits) - 1;
         for (std::size_t g = 0; g < kBlock / kGroup; ++g) {
             std::int32_t *out = s.v + g * kGroup;
             for (std::size_t i = 0; i < kGroup; ++i) out[i] = 0;
@@ -39,7 +35,8 @@ struct Plain {
         return s;
     }
 
-    static void one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q, Sums &s) {
+    static Sums one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
+        Sums s;
         for (std::size_t v = 0; v < kBlock; ++v) {
             const std::size_t group = v / kGroup, at = 2 * (v % kGroup) + 32 * (group & 1) + (group >> 1);
             std::int32_t sum = 0;
@@ -47,8 +44,19 @@ struct Plain {
                 const std::uint8_t byte = block[l * 64 + at];
                 sum += q.table[32 * l + (byte & 15)] + q.table[32 * l + 16 + (byte >> 4)];
             }
-            s.v[v] = sum - q.table_offset;
+            s.v[v] = sum;
         }
+        return s;
+    }
+    static const Sums &widen(const Sums &s) { return s; }
+
+    static std::uint64_t reach_small(const Sums &s, const std::uint8_t *scales, const Sieve &sieve) {
+        std::uint64_t mask = 0;
+        for (std::size_t i = 0; i < kBlock; ++i) {
+            const std::int32_t product = ((s.v[i] - sieve.shift) * (1 << sieve.up) * (scales[i] * 128)) >> 16;
+            mask |= static_cast<std::uint64_t>(product >= sieve.least) << i;
+        }
+        return mask;
     }
 
     static std::uint64_t reach(const Sums &s, std::int32_t least) {
@@ -57,10 +65,10 @@ struct Plain {
         return mask;
     }
 
-    static std::uint64_t reach_scaled(const Sums &s, const std::uint16_t *scales, float shift, float least) {
+    static std::uint64_t reach_scaled(const Sums &s, const std::uint8_t *scales, float shift, float least) {
         std::uint64_t mask = 0;
         for (std::size_t i = 0; i < kBlock; ++i) {
-            const float product = (static_cast<float>(s.v[i]) - shift) * half_to_float(scales[i]);
+            const float product = (static_cast<float>(s.v[i]) - shift) * static_cast<float>(scales[i]);
             mask |= static_cast<std::uint64_t>(product >= least) << i;
         }
         return mask;
@@ -76,7 +84,7 @@ struct Plain {
     static void scores(const Sums &s, const Codes &codes, const CodedQuery &q, std::size_t at, float *out) {
         for (std::size_t i = 0; i < kBlock; ++i) {
             float t = (static_cast<float>(s.v[i]) - q.shift) * q.unit;
-            if (scaled) t *= half_to_float(codes.scales[at + i]);
+            if (scaled) t *= static_cast<float>(codes.scales[at + i]);
             t += q.base;
             if (bound) t = (t * half_to_float(codes.shares[at + i]) + half_to_float(codes.tails[at + i]) * q.tail) + q.margin;
             if (codes.bias) t -= codes.bias[at + i];

@@ -44,6 +44,22 @@ inline float product_threshold(const CodedQuery &q, float threshold) {
     return static_cast<float>(product - slack);
 }
 
+// The same in 16 bits, for the sums of 1-bit codes: (((sum - shift) << up) * (scale << 7)) >> 16 must reach `least`.
+struct Sieve {
+    std::int16_t shift, least;
+    int up;
+};
+inline Sieve sieve_of(const CodedQuery &q, float product) {
+    Sieve s{0, INT16_MIN, 0};
+    if (!(q.shift >= 0 && q.shift < 32767.0f) || q.most > 32767) return s;  // no query of ours
+    s.shift = static_cast<std::int16_t>(q.shift);
+    const int most = q.most - s.shift > s.shift ? q.most - s.shift : s.shift + 1;
+    while (s.up < 14 && most << (s.up + 1) <= 32767) ++s.up;
+    const double least = static_cast<double>(product) * (1 << s.up) / 512 - 1;  // cut to the whole number below, or near it
+    s.least = least > 32766 ? 32767 : least > -32767 ? static_cast<std::int16_t>(least < 0 ? least - 1 : least) : INT16_MIN;
+    return s;
+}
+
 template <class Isa, int bits, int known, bool scaled, bool bound>
 std::size_t scan_blocks(const Codes &codes, const CodedQuery &q, ScanRange &range, const std::uint64_t *live,
                         float threshold, std::uint32_t first, Key *out, std::size_t room) {
@@ -53,17 +69,22 @@ std::size_t scan_blocks(const Codes &codes, const CodedQuery &q, ScanRange &rang
     const bool sieve = !bound && !codes.bias;
     const std::int32_t least = sieve && !scaled ? integer_threshold(q, threshold) : INT32_MIN;
     const float product = sieve && scaled ? product_threshold(q, threshold) : 0;
+    const Sieve in_16 = sieve_of(q, product);
     const typename Isa::template Weights<bits, known> weights(q, codes.lines);
     alignas(64) float scores[kBlock];
     std::size_t b = range.begin / kBlock;
     const std::size_t last = (range.end + kBlock - 1) / kBlock;
     for (; b < last && out <= full; ++b) {
-        const auto sums = Isa::template sums<bits, known>(codes.data + b * bytes, weights, q);
-        if (sieve) {
-            const std::uint64_t may = scaled ? Isa::reach_scaled(sums, codes.scales + b * kBlock, q.shift, product)
-                                             : Isa::reach(sums, least);
-            if (!may) continue;
+        typename Isa::Sums sums;
+        if constexpr (bits == 1) {
+            const auto &small = Isa::one_bit(codes.data + b * bytes, codes.lines, q);
+            if (scaled && sieve && !Isa::reach_small(small, codes.scales + b * kBlock, in_16)) continue;
+            sums = Isa::widen(small);
+        } else {
+            sums = Isa::template sums<bits, known>(codes.data + b * bytes, weights, q);
+            if (scaled && sieve && !Isa::reach_scaled(sums, codes.scales + b * kBlock, q.shift, product)) continue;
         }
+        if (!scaled && sieve && !Isa::reach(sums, least)) continue;
         Isa::template scores<scaled, bound>(sums, codes, q, b * kBlock, scores);
         const std::uint64_t mask = Isa::reach(scores, threshold) & wanted(b, range, live);
         if (mask) out = push(mask, scores, first + static_cast<std::uint32_t>(b * kBlock), out);

@@ -32,7 +32,7 @@ Text text_of(const Ids &ids, std::size_t row) {
 void fetch(const Sketch &sketch, ScanRange range) {
     const std::size_t bytes = sketch.codes.block_bytes(), first = range.begin / kBlock, last = (range.end + kBlock - 1) / kBlock;
     prefetch(sketch.codes.data + first * bytes, std::min<std::size_t>((last - first) * bytes, 1 << 14));
-    if (sketch.codes.scales) prefetch(sketch.codes.scales + first * kBlock, std::min<std::size_t>((last - first) * kBlock * 2, 1 << 12));
+    if (sketch.codes.scales) prefetch(sketch.codes.scales + first * kBlock, std::min<std::size_t>((last - first) * kBlock, 1 << 12));
 }
 
 // Split a range at the borders between sampled blocks and others, and hand on the parts that are wanted.
@@ -168,7 +168,23 @@ void Search::runs_of(const Segment &segment, std::size_t begin, std::size_t coun
         runs_.push_back({{0, segment.rows}, tile_.data(), count});
         return;
     }
+    const auto range_of = [&](std::size_t cell) {
+        return ScanRange{static_cast<std::size_t>(segment.cell_offsets[cell]), static_cast<std::size_t>(segment.cell_offsets[cell + 1])};
+    };
     visits_.clear();
+    if (count == 1) {  // in the order given, the nearest first: their threshold keeps most of the others out
+        tile_.assign(1, 0);
+        visits_.resize((segment.cells + 63) / 64, 0);
+        for (std::size_t i = 0; i < cells_.count; ++i) {
+            const std::int32_t chosen = cells_.chosen[begin * cells_.count + i];
+            if (chosen < 0 || static_cast<std::size_t>(chosen) >= segment.cells) continue;
+            const std::size_t cell = static_cast<std::size_t>(chosen);
+            if (visits_[cell / 64] >> (cell % 64) & 1) continue;
+            visits_[cell / 64] |= std::uint64_t{1} << (cell % 64);
+            runs_.push_back({range_of(cell), tile_.data(), 1});
+        }
+        return;
+    }
     for (std::size_t t = 0; t < count; ++t)
         for (std::size_t i = 0; i < cells_.count; ++i) {
             const std::int32_t cell = cells_.chosen[(begin + t) * cells_.count + i];
@@ -181,9 +197,7 @@ void Search::runs_of(const Segment &segment, std::size_t begin, std::size_t coun
     for (std::size_t i = 0; i < visits_.size();) {
         const std::size_t cell = static_cast<std::size_t>(visits_[i] >> 32), start = i;
         for (; i < visits_.size() && visits_[i] >> 32 == cell; ++i) tile_[i] = static_cast<std::uint32_t>(visits_[i]);
-        const ScanRange range{static_cast<std::size_t>(segment.cell_offsets[cell]),
-                              static_cast<std::size_t>(segment.cell_offsets[cell + 1])};
-        runs_.push_back({range, tile_.data() + start, i - start});
+        runs_.push_back({range_of(cell), tile_.data() + start, i - start});
     }
 }
 
@@ -200,7 +214,7 @@ void Search::pass(Pass which, const float *queries, std::size_t begin, std::size
         for (std::size_t r = 0; r < runs_.size(); ++r) {
             const Run &run = runs_[r];
             // Cells lie apart: ask for the next one's codes while this one is scanned.
-            if (which == Pass::sample && sketch && r + 1 < runs_.size()) fetch(*sketch, runs_[r + 1].range);
+            if ((which == Pass::sample || count == 1) && sketch && r + 1 < runs_.size()) fetch(*sketch, runs_[r + 1].range);
             const auto use = [&](ScanRange part) {
                 for (std::size_t i = 0; i < run.queries; ++i) scan_run(s, part, run.tile[i], queries + run.tile[i] * d);
             };
@@ -264,10 +278,11 @@ void Search::scan(const float *queries, std::size_t begin, std::size_t count) {
         const bool part = cells_.chosen && segment.cell_offsets && segment.cells > 0;
         positions += part ? segment.rows / segment.cells * std::min(cells_.count, segment.cells) : segment.rows;
     }
-    const bool large = positions > 4096 * kBlock;
+    const bool large = positions > (cells_.chosen ? 4096 : 512) * kBlock;
     sample_unit_ = large ? 4 : 1, sample_period_ = large ? 16 : 8;
     constexpr float lowest = -std::numeric_limits<float>::infinity();
-    const bool sampled = positions > 2048 && positions > 4 * keep;
+    const bool nearest_first = cells_.chosen && count == 1;
+    const bool sampled = !nearest_first && positions > 2048 && positions > 4 * keep;
     if (!sampled) {
         for (std::size_t t = 0; t < count; ++t) keepers_[t].start(keep, lowest);
         pass(Pass::all, queries, begin, count);

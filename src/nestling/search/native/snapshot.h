@@ -33,6 +33,7 @@ struct Sketch {
     std::vector<float> center, step;
     float error;    // no |u - u^| is larger, but for rows whose tail is coded as infinite
     float longest;  // no |x| is larger (cosine: 1)
+    float scale_unit = 1;  // below 8 bits: what one step of the scales is
     HugeMemory data, scales, bias, shares, tails;
     Codes codes;
 };
