@@ -20,7 +20,8 @@ from nestling.search.storage.segment import Segment
 from nestling.search.storage.snapshot import Snapshot
 
 ROUNDING = 6e-6  # of a float32 dot product, relative to |q| |x|
-MOST, TOP = 127, 31  # a query's largest weight, and the largest entry of its tables for 1 bit (native/coded_query.cpp)
+MOST = 127  # a query's largest weight (native/coded_query.cpp)
+TOP = {1: 31, 2: 63}  # the largest entry of its tables
 
 
 # --- the kernels' arithmetic -------------------------------------------------------------------------------
@@ -54,30 +55,53 @@ def rounded(weights: np.ndarray, most: int) -> tuple[np.ndarray, float]:
     return np.clip(np.rint(weights * inverse), -most, most).astype(np.float64), float(size)
 
 
-def tabulated(weights: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """The tables (fours, 16) that a query becomes before it meets 1-bit codes, their unit, and half their span."""
-    fours = np.zeros((-(-len(weights) // 8) * 2, 4), np.float32)
-    fours.reshape(-1)[: len(weights)] = weights
-    ranges, sums = np.zeros(len(fours), np.float32), np.zeros((len(fours), 16), np.float32)
-    for j in range(4):
-        ranges += np.abs(fours[:, j])
-        is_set = np.arange(16) >> j & 1 == 1
-        sums += np.where(is_set, np.maximum(fours[:, j, None], 0), np.maximum(-fours[:, j, None], 0)).astype(np.float32)
-    size = ranges.max() / np.float32(TOP)
+def tabulated(weights: np.ndarray, bits: int) -> tuple[np.ndarray, float, float]:
+    """What each half byte of codes adds (halves, 16) for a query of so many weights, the unit, and half of the span."""
+    each, most = 4 // bits, 2**bits - 1
+    w = np.zeros((-(-len(weights) * bits // 8) * 2, each), np.float32)
+    w.reshape(-1)[: len(weights)] = weights
+    ranges, sums = np.zeros(len(w), np.float32), np.zeros((len(w), 16), np.float32)
+    for j in range(each):
+        ranges += np.float32(most) * np.abs(w[:, j])
+        code = np.arange(16) >> j * bits & most
+        away = np.where(w[:, j, None] < 0, most - code, code).astype(np.float32)
+        sums += np.abs(w[:, j, None]) * away
+    top = min(TOP[bits], 32767 // len(w))
+    unit, coarse, up = stepped(ranges, bits, top)
     with np.errstate(divide="ignore", over="ignore"):
-        inverse = np.float32(1) / size
+        inverse = np.float32(1) / unit
     if not np.isfinite(inverse):
-        return np.zeros((len(fours), 16)), 0.0, 0.0
-    entries = np.minimum(np.rint(sums * inverse), TOP).astype(np.float64)
-    return entries, float(size), float(np.float32(ranges.sum(dtype=np.float64) / 2 / float(size)))
+        return np.zeros(sums.shape), 0.0, 0.0
+    times = np.where(np.arange(len(w)) < 2 * coarse, 2.0**up, 1.0).astype(np.float32)[:, None]
+    entries = np.minimum(np.rint(sums * (inverse / times)), top) * times
+    return entries.astype(np.float64), float(unit), float(np.float32(ranges.sum(dtype=np.float64) / 2 / float(unit)))
+
+
+def stepped(ranges: np.ndarray, bits: int, top: int) -> tuple[np.float32, int, int]:
+    """The unit, how many lines go in steps of so many units, and the logarithm of those: what loses least."""
+    lines, run = len(ranges) // 2, 4 if bits == 1 else 2
+    choices = [(0, 0)]
+    choices += [(at, up) for at in range(run, lines, run) for up in (1, 2, 3, 4)]
+    best, least = (np.float32(0), 0, 0), np.inf
+    for at, up in choices:
+        if at and 2 * top * ((at << up) + lines - at) > 32767:
+            continue
+        before, after = ranges[: 2 * at].max(initial=0), ranges[2 * at :].max(initial=0)
+        times = np.float32(2**up)
+        unit = max(np.float32(after), np.float32(before / times)) / np.float32(top)
+        error = float(unit) * float(unit) * ((at << 2 * up) + lines - at)
+        if error < least:
+            best, least = (unit, at, up), error
+    return best
 
 
 def unpacked(codes: np.ndarray, m: int, bits: int) -> np.ndarray:
     """Codes (positions, m) of a sketch's blocks (blocks, bytes), by the drawing in native/kernels.h."""
     position, dim = np.arange(64)[:, None], np.arange(m)[None]
     group, place = position // 16, position % 16
-    if bits == 1:
-        byte, shift = dim // 8 * 64 + 2 * place + 32 * (group % 2) + group // 2, dim % 8 + 0 * position
+    if bits <= 2:
+        each = 8 // bits
+        byte, shift = dim // each * 64 + 2 * place + 32 * (group % 2) + group // 2, dim % each * bits + 0 * position
     else:
         parts = 8 // bits
         lines = codes.shape[1] // 256
@@ -181,11 +205,12 @@ def sketched(stored: Stored, query: np.ndarray, m: int, bits: int) -> Scores:
         part = segment.parts[f"sketch-{m}@{bits}"]
         center, step = part["params"]
         codes = unpacked(part["codes"], m, bits)[: segment.rows].astype(np.int64)
-        if bits == 1:
-            table, size, half = tabulated(prefix * step)
-            nibbles = np.zeros((len(codes), 4 * len(table)), np.int64)
-            nibbles[:, :m] = codes
-            at = (nibbles.reshape(len(codes), -1, 4) << np.arange(4)).sum(axis=2)
+        if bits <= 2:
+            table, size, half = tabulated(prefix * step, bits)
+            each = 4 // bits
+            padded = np.zeros((len(codes), each * len(table)), np.int64)
+            padded[:, :m] = codes
+            at = (padded.reshape(len(codes), -1, each) << bits * np.arange(each)).sum(axis=2)
             looked = table[np.arange(len(table)), at].sum(axis=1)
             sums, spans = looked - half, looked + half
         else:

@@ -130,16 +130,16 @@ void dots(Random &random) {
 
 void scans(Random &random) {
     const int bits = 1 << random.below(4);
-    const Size m = random.between(1, bits == 1 ? 300 : 90), rows = random.between(1, 400), lines = lines_of(m, bits);
-    const Size blocks = (rows + kBlock - 1) / kBlock, padded = lines * (bits == 1 ? 8 : 32 / static_cast<Size>(bits));
-    Exact<std::uint8_t> data(blocks * lines * 64 * (bits == 1 ? 1 : 4)), table(lines * 32);
+    const Size m = random.between(1, tabulated(bits) ? 300 : 90), rows = random.between(1, 400), lines = lines_of(m, bits);
+    const Size blocks = (rows + kBlock - 1) / kBlock, padded = lines * line_dims(bits);
+    Exact<std::uint8_t> data(blocks * block_bytes(lines, bits)), table(lines * 32);
     Exact<std::uint16_t> shares(blocks * kBlock), tails(blocks * kBlock);
     Exact<std::uint8_t> scales(blocks * kBlock);
     Exact<float> bias(blocks * kBlock);
     Exact<std::int8_t> weights(padded);
     Exact<std::uint64_t> live(rows / 64 + 1);
     data.scramble(random), weights.scramble(random), live.scramble(random);
-    for (Size i = 0; i < table.size; ++i) table[i] = static_cast<std::uint8_t>(random.below(kTableTop + 1));  // as coded_query.cpp makes them
+    for (Size i = 0; i < table.size; ++i) table[i] = static_cast<std::uint8_t>(random.below(static_cast<Size>(table_top(bits)) + 1));  // as coded_query.cpp makes them
     const bool wild = random.chance(25);
     for (Size i = 0; i < bias.size; ++i) {
         bias[i] = random.number();
@@ -151,7 +151,9 @@ void scans(Random &random) {
     if (random.chance(bits == 8 ? 20 : 80)) codes.scales = scales.get();
     if (random.chance(50)) codes.bias = bias.get();
     const float shift = static_cast<float>(random.below(5000)) / 2, unit = random.chance(10) ? 0 : std::fabs(random.number()) / 256;
-    const CodedQuery query{weights.get(), table.get(), static_cast<std::int32_t>(table.size / 16 * kTableTop),
+    const Size coarse = tabulated(bits) && random.chance(40) ? random.below(std::min<Size>(lines, 20)) : 0;
+    const int up = coarse ? static_cast<int>(random.below(4)) : 0;
+    const CodedQuery query{weights.get(), table.get(), coarse, up, static_cast<std::int32_t>(2 * ((coarse << up) + lines - coarse)) * table_top(bits),
                            random.number(), unit, shift, std::fabs(random.number()), 1e-4f};
     const Size from = random.below(rows), to = random.between(from, rows), room = random.between(kBlock, 4 * kBlock);
     const bool bound = random.chance(30), masked = random.chance(50);
@@ -360,7 +362,7 @@ void add_sketch(Random &random, const Memory &memory, Segment &s, const Shape &s
     Coded c = coded_of(memory, s, shape, m);
     Exact<float> center(m), step(m), errors(s.rows);
     for (Size j = 0; j < m; ++j) center[j] = random.number() / 16, step[j] = (shape.metric == Metric::cosine ? 1.2f : 2.2f) / static_cast<float>(1 << bits);
-    const Size places = c.bias.size, bytes = lines_of(m, bits) * 64 * (bits == 1 ? 1 : 4);
+    const Size places = c.bias.size, bytes = block_bytes(lines_of(m, bits), bits);
     Exact<std::uint8_t> codes(places / kBlock * bytes);
     Exact<std::uint8_t> scales(bits == 8 ? 0 : places);
     const float scale_unit = std::fabs(random.number()) / 64 + 1e-3f;

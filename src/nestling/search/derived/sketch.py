@@ -23,7 +23,7 @@ from nestling.search.storage.blocks import Section
 from nestling.search.storage.segment import Segment
 
 BLOCK = 64  # positions that are coded together (native/kernels.h)
-WIDEST_BIT = 2048  # dims of a 1-bit sketch: its sums run in 16 bits
+WIDEST = {1: 2048, 2: 2048}  # dims of a sketch whose sums run in 16 bits
 _SAMPLE = 1 << 15  # rows that centers and steps are fitted on
 _TRUSTED = 1 << 12  # rows whose fit is good enough for other segments
 _CHUNK = 1 << 15  # positions coded in one go
@@ -53,7 +53,7 @@ class Sketch:
     in_cells: bool = False
 
     def __post_init__(self) -> None:
-        widest = min(self.nesting.width, WIDEST_BIT) if self.bits == 1 else self.nesting.width
+        widest = min(self.nesting.width, WIDEST.get(self.bits, self.nesting.width))
         if self.bits not in (1, 2, 4, 8) or not 1 <= self.m <= widest:
             raise InputError.of("a sketch", f"of 1 to {widest} dims at 1, 2, 4 or 8 bits", f"{self.m}@{self.bits}")
 

@@ -46,7 +46,7 @@ std::tuple<NumPy<std::uint8_t, 2>, NumPy<std::uint8_t, 1>, NumPy<float, 1>> sket
     require(bits == 1 || bits == 2 || bits == 4 || bits == 8, "bits must be 1, 2, 4 or 8.");
     require(params.shape(0) == 2 && params.shape(1) == m, "params must be (2, m).");
     require(scale_unit > 0, "scale_unit must be positive.");
-    const std::size_t blocks = (rows + kBlock - 1) / kBlock, bytes = lines_of(m, bits) * 64 * (bits == 1 ? 1 : 4);
+    const std::size_t blocks = (rows + kBlock - 1) / kBlock, bytes = block_bytes(lines_of(m, bits), bits);
     auto codes = make<std::uint8_t, 2>({blocks, bytes});
     auto scales = make<std::uint8_t, 1>({bits == 8 ? 0 : blocks * kBlock});
     auto errors = make<float, 1>({rows});
@@ -99,7 +99,7 @@ void bind_encoders(nb::module_ &m) {
                   "numpy.typing.NDArray[numpy.float64]]"),
           "Rings [(b, r), ...] (float32, or bits of float16) as bytes (b, stride) around 128, one scale a row (b), and the\n"
           "squared errors (b).");
-    m.def("sketch_bytes", [](std::size_t dims, int bits) { return lines_of(dims, bits) * (bits == 1 ? 1 : 4); }, "m"_a,
+    m.def("sketch_bytes", [](std::size_t dims, int bits) { return block_bytes(lines_of(dims, bits), bits) / kBlock; }, "m"_a,
           "bits"_a, "Bytes of one position's codes.");
 }
 

@@ -105,7 +105,7 @@ struct Held {
         require(bits == 1 || bits == 2 || bits == 4 || bits == 8, "bits must be 1, 2, 4 or 8.");
         require(params.shape(0) == 2 && limits.shape(0) == 4, "params must be (2, m) and limits four numbers.");
         const std::size_t m = params.shape(1), blocks = (s.rows + kBlock - 1) / kBlock;
-        require(m >= 1 && m <= snapshot.width() && (bits != 1 || m <= 2048), "a sketch is at most as wide as the vectors, at 1 bit 2048.");
+        require(m >= 1 && m <= snapshot.width() && (!tabulated(bits) || m <= 2048), "a sketch is at most as wide as the vectors, at 1 and 2 bits 2048.");
         Sketch k{};
         k.m = m, k.bits = bits, k.error = limits.data()[0], k.longest = limits.data()[1], k.scale_unit = limits.data()[3];
         k.center.assign(params.data(), params.data() + m);

@@ -9,7 +9,7 @@ namespace nestling {
 struct SketchQuery {
     std::vector<std::int8_t> weights;
     std::vector<std::uint8_t> table;
-    std::vector<float> spread;
+    std::vector<float> spread, ranges;
     CodedQuery coded;
     float error;  // the score of any vector is wrong by no more, because the query was rounded
 

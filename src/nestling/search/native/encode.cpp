@@ -11,8 +11,7 @@
 namespace nestling {
 
 std::size_t lines_of(std::size_t m, int bits) {
-    const std::size_t dims = bits == 1 ? 8 : 32 / static_cast<std::size_t>(bits);
-    return (m + dims - 1) / dims;
+    return (m + line_dims(bits) - 1) / line_dims(bits);
 }
 
 std::int64_t store_rings(const float *x, std::size_t rows, std::size_t width, const std::vector<RingOut> &rings,
@@ -60,7 +59,10 @@ struct Place {
 
 Place place_of(std::size_t v, std::size_t j, std::size_t lines, int bits) {
     const std::size_t group = v / kGroup, i = v % kGroup;
-    if (bits == 1) return {(j / 8) * 64 + 2 * i + 32 * (group & 1) + (group >> 1), static_cast<int>(j % 8)};
+    if (tabulated(bits)) {
+        const std::size_t each = line_dims(bits);
+        return {(j / each) * 64 + 2 * i + 32 * (group & 1) + (group >> 1), static_cast<int>(j % each) * bits};
+    }
     const std::size_t parts = 8 / static_cast<std::size_t>(bits), line = j / (4 * parts), part = j / 4 % parts;
     return {(group * lines + line) * 64 + 4 * i + j % 4, static_cast<int>(part) * bits};
 }
@@ -71,8 +73,8 @@ float up(double x) { return std::nextafter(static_cast<float>(x), std::numeric_l
 
 void encode_sketch(const float *x, std::size_t rows, std::size_t m, int bits, const float *center, const float *step,
                    float scale_unit, std::uint8_t *codes, std::uint8_t *scales, float *errors, std::size_t threads) {
-    const std::size_t lines = lines_of(m, bits), bytes = lines * 64 * (bits == 1 ? 1 : 4);
-    const std::size_t blocks = (rows + kBlock - 1) / kBlock, padded = lines * (bits == 1 ? 8 : 32 / bits);
+    const std::size_t lines = lines_of(m, bits), bytes = block_bytes(lines, bits);
+    const std::size_t blocks = (rows + kBlock - 1) / kBlock, padded = lines * line_dims(bits);
     const int top = (1 << bits) - 1;
     const float middle = static_cast<float>(top) / 2;
     const std::uint8_t zero = static_cast<std::uint8_t>((top + 1) / 2);

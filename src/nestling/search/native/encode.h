@@ -33,6 +33,6 @@ struct RingIn {
 void encode_copy(const std::vector<RingIn> &rings, bool half, std::size_t rows, std::size_t stride, std::uint8_t *codes,
                  float *scales, double *errors, std::size_t threads);
 
-std::size_t lines_of(std::size_t m, int bits);  // 64-byte lines of m dims: in a group for 8, 4, 2 bits, in a block for 1
+std::size_t lines_of(std::size_t m, int bits);  // 64-byte lines of m dims: in a group for 8 and 4 bits, else in a block
 
 }  // namespace nestling

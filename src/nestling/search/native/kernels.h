@@ -7,13 +7,18 @@
 namespace nestling {
 
 constexpr std::size_t kBlock = 64;  // positions that a sketch keeps together
-constexpr int kTableTop = 31;       // eight entries of a 1-bit query's tables add within a byte
-constexpr std::size_t kGroup = 16;  // positions of one 64-byte line of 4 byte-wide groups (8, 4 and 2 bits)
+// Codes of 2 and 1 bits are not multiplied but looked up, half a byte at a time.
+[[gnu::always_inline]] constexpr bool tabulated(int bits) { return bits <= 2; }
+[[gnu::always_inline]] constexpr std::size_t line_dims(int bits) { return (tabulated(bits) ? 8 : 32) / static_cast<std::size_t>(bits); }
+[[gnu::always_inline]] constexpr std::size_t block_bytes(std::size_t lines, int bits) { return lines * 64 * (tabulated(bits) ? 1 : 4); }
+[[gnu::always_inline]] constexpr std::size_t run_lines(int bits) { return bits == 1 ? 4 : 2; }  // lines whose entries add within a byte
+[[gnu::always_inline]] constexpr int table_top(int bits) { return bits == 1 ? 31 : 63; }        // the largest entry
+constexpr std::size_t kGroup = 16;  // positions of one 64-byte line of 4 byte-wide groups (8 and 4 bits)
 
 // A sketch: codes of `positions` vectors in blocks of 64 (docs/engine.md draws the layout).
-// 8, 4, 2 bits: a block is 4 groups of 16 positions, a group `lines` lines of 64 bytes, a line 4 bytes a position;
-// the byte of dim j holds dim j + 4, j + 8, j + 12 in its higher bits. 1 bit: a block is `lines` lines, a line one
-// byte (8 dims) a position.
+// 8 and 4 bits: a block is 4 groups of 16 positions, a group `lines` lines of 64 bytes, a line 4 bytes a position;
+// the byte of dim j holds dim j + 4 in its higher bits. 2 and 1 bits: a block is `lines` lines, a line one byte (4 or 8
+// dims) a position.
 struct Codes {
     const std::uint8_t *data;
     std::size_t positions;
@@ -23,15 +28,17 @@ struct Codes {
     const float *bias;            // subtracted from the score (squared distances), or null
     const std::uint16_t *shares;  // half: |prefix| / |x|, for bounds; or null
     const std::uint16_t *tails;   // half, rounded up: |tail| / |x|, for bounds; or null
-    [[gnu::always_inline]] std::size_t block_bytes() const { return lines * 64 * (bits == 1 ? 1 : 4); }
+    [[gnu::always_inline]] std::size_t block_bytes() const { return nestling::block_bytes(lines, bits); }
 };
 
 // One query against one sketch: score = base + scale_i * (unit * (sum_j weight_j code_ij - shift)) - bias_i,
 // or the upper bound share_i * (base + unit * (sum - shift)) + tail * tail_i + margin - bias_i.
 struct CodedQuery {
-    const std::int8_t *weights;  // 8, 4, 2 bits: 4 x (8 / bits) a line
-    const std::uint8_t *table;   // 1 bit: two tables of 16 a line, no entry above kTableTop
-    std::int32_t most;           // 1 bit: no sum is larger
+    const std::int8_t *weights;  // 8 and 4 bits: 4 x (8 / bits) a line
+    const std::uint8_t *table;   // 2 and 1 bits: two tables of 16 a line, no entry above table_top
+    std::size_t coarse;          // so many lines' sum is shifted to the left
+    int up;                      // by so much
+    std::int32_t most;           // no sum is larger
     float base, unit, shift;
     float tail, margin;
 };

@@ -50,12 +50,14 @@ struct Avx2 {
         }
     }
 
-    // Sums of 1-bit codes in 16 bits: two groups of 32 positions.
+    // Sums out of tables in 16 bits, 16 positions each.
     struct Small {
         __m256i g[4];
     };
-    static inline Small one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
+    template <int bits>
+    static inline Small looked_up(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
         const __m256i nibble = _mm256_set1_epi8(15);
+        const __m128i up = _mm_cvtsi32_si128(q.up);
         __m256i low[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, high[2] = {low[0], low[0]};
         for (std::size_t l = 0; l < lines; ++l) {
             const __m256i t0 = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(q.table + 32 * l)));
@@ -67,6 +69,8 @@ struct Avx2 {
                 low[h] = _mm256_add_epi16(low[h], s);
                 high[h] = _mm256_add_epi16(high[h], _mm256_srli_epi16(s, 8));
             }
+            if (l + 1 == q.coarse)
+                for (int h = 0; h < 2; ++h) low[h] = _mm256_sll_epi16(low[h], up), high[h] = _mm256_sll_epi16(high[h], up);
         }
         for (int h = 0; h < 2; ++h) low[h] = _mm256_sub_epi16(low[h], _mm256_slli_epi16(high[h], 8));
         return {{low[0], low[1], high[0], high[1]}};

@@ -16,7 +16,7 @@ struct Avx512 {
     // The query's weights as they are multiplied: in registers where the lines are few and known, else in memory.
     template <int bits, int known>
     struct Weights {
-        static constexpr int parts = bits == 1 ? 1 : 8 / bits;
+        static constexpr int parts = 8 / bits;
         __m512i w[known ? known * parts : 1];
         const std::int8_t *memory;
         std::size_t lines;
@@ -69,32 +69,43 @@ struct Avx512 {
         }
     }
 
-    // Byte shuffles: a table of 16 gives the sum of four signed weights for four bits of 64 positions at once. The table
-    // stands four times in a register, so that the two index bits above the nibble do not matter and nothing is masked.
-    // Sums run in 16 bits: `low` carries the even bytes plus 256 times the odd ones, which `high` takes out again.
+    // Byte shuffles: a table of 16 gives what half a byte of codes adds, for 64 positions at once. The table stands four
+    // times in a register, so that the two index bits above the nibble do not matter and nothing is masked.
     static inline __m512i table(const std::uint8_t *at) {
         return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at)));
     }
-    static inline __m512i looked_up(const std::uint8_t *line, const std::uint8_t *tables) {
-        const __m512i x = _mm512_loadu_si512(line);
+    static inline __m512i line(const std::uint8_t *at, const std::uint8_t *tables) {
+        const __m512i x = _mm512_loadu_si512(at);
         return _mm512_add_epi8(_mm512_permutexvar_epi8(x, table(tables)),
                                _mm512_permutexvar_epi8(_mm512_srli_epi16(x, 4), table(tables + 16)));
     }
     struct Small {
         __m512i low, high;  // positions 0 to 31, and the others
     };
-    static inline Small one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
+    // Sums run in 16 bits: `low` carries the even bytes plus 256 times the odd ones, which `high` takes out again.
+    template <int bits>
+    static inline Small looked_up(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
         __m512i low = _mm512_setzero_si512(), high = low;
         const auto add = [&](__m512i s) {
             low = _mm512_add_epi16(low, s);
             high = _mm512_add_epi16(high, _mm512_srli_epi16(s, 8));
         };
-        const auto two = [&](std::size_t l) {
-            return _mm512_add_epi8(looked_up(block + 64 * l, q.table + 32 * l), looked_up(block + 64 * l + 64, q.table + 32 * l + 32));
-        };
+        const auto at = [&](std::size_t l) { return line(block + 64 * l, q.table + 32 * l); };
         std::size_t l = 0;
-        for (; l + 4 <= lines; l += 4) add(_mm512_add_epi8(two(l), two(l + 2)));
-        for (; l < lines; ++l) add(looked_up(block + 64 * l, q.table + 32 * l));
+        const auto run = [&](std::size_t end) {
+            if constexpr (run_lines(bits) == 4)
+                for (; l + 4 <= end; l += 4)
+                    add(_mm512_add_epi8(_mm512_add_epi8(at(l), at(l + 1)), _mm512_add_epi8(at(l + 2), at(l + 3))));
+            else
+                for (; l + 2 <= end; l += 2) add(_mm512_add_epi8(at(l), at(l + 1)));
+            for (; l < end; ++l) add(at(l));
+        };
+        if (q.coarse) {
+            run(q.coarse);
+            const __m512i up = _mm512_set1_epi16(static_cast<short>(q.up));
+            low = _mm512_sllv_epi16(low, up), high = _mm512_sllv_epi16(high, up);
+        }
+        run(lines);
         return {_mm512_sub_epi16(low, _mm512_slli_epi16(high, 8)), high};
     }
     static inline Sums widen(const Small &s) {

@@ -52,7 +52,8 @@ struct Neon {
         return s;
     }
 
-    static inline Sums one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
+    template <int bits>
+    static inline Sums looked_up(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
         Sums s;
         for (int h = 0; h < 4; ++h) {  // 16 bytes: 8 positions of one group, 8 of the group after the next
             uint16x8_t low = vdupq_n_u16(0), high = low;
@@ -63,6 +64,7 @@ struct Neon {
                 const uint16x8_t pairs = vreinterpretq_u16_u8(sum);
                 low = vaddq_u16(low, vandq_u16(pairs, vdupq_n_u16(255)));
                 high = vaddq_u16(high, vshrq_n_u16(pairs, 8));
+                if (l + 1 == q.coarse) low = vshlq_u16(low, vdupq_n_s16(static_cast<std::int16_t>(q.up))), high = vshlq_u16(high, vdupq_n_s16(static_cast<std::int16_t>(q.up)));
             }
             const uint16x8_t both[2] = {low, high};
             for (int odd = 0; odd < 2; ++odd) {

@@ -35,7 +35,8 @@ struct Plain {
         return s;
     }
 
-    static Sums one_bit(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
+    template <int bits>
+    static Sums looked_up(const std::uint8_t *block, std::size_t lines, const CodedQuery &q) {
         Sums s;
         for (std::size_t v = 0; v < kBlock; ++v) {
             const std::size_t group = v / kGroup, at = 2 * (v % kGroup) + 32 * (group & 1) + (group >> 1);
@@ -43,6 +44,7 @@ struct Plain {
             for (std::size_t l = 0; l < lines; ++l) {
                 const std::uint8_t byte = block[l * 64 + at];
                 sum += q.table[32 * l + (byte & 15)] + q.table[32 * l + 16 + (byte >> 4)];
+                if (l + 1 == q.coarse) sum <<= q.up;
             }
             s.v[v] = sum;
         }

@@ -44,7 +44,7 @@ inline float product_threshold(const CodedQuery &q, float threshold) {
     return static_cast<float>(product - slack);
 }
 
-// The same in 16 bits, for the sums of 1-bit codes: (((sum - shift) << up) * (scale << 7)) >> 16 must reach `least`.
+// The same in 16 bits, for sums out of tables: (((sum - shift) << up) * (scale << 7)) >> 16 must reach `least`.
 struct Sieve {
     std::int16_t shift, least;
     int up;
@@ -74,10 +74,13 @@ std::size_t scan_blocks(const Codes &codes, const CodedQuery &q, ScanRange &rang
     alignas(64) float scores[kBlock];
     std::size_t b = range.begin / kBlock;
     const std::size_t last = (range.end + kBlock - 1) / kBlock;
+    const std::size_t ahead = last - b > 32 ? 2048 : 0;  // bytes; short ranges are in the cache, or soon over
     for (; b < last && out <= full; ++b) {
+        if (ahead)
+            for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(codes.data + b * bytes + ahead + i);
         typename Isa::Sums sums;
-        if constexpr (bits == 1) {
-            const auto &small = Isa::one_bit(codes.data + b * bytes, codes.lines, q);
+        if constexpr (tabulated(bits)) {
+            const auto &small = Isa::template looked_up<bits>(codes.data + b * bytes, codes.lines, q);
             if (scaled && sieve && !Isa::reach_small(small, codes.scales + b * kBlock, in_16)) continue;
             sums = Isa::widen(small);
         } else {
@@ -105,7 +108,7 @@ std::size_t scan_lines(const Codes &codes, const CodedQuery &q, ScanRange &range
 template <class Isa, int bits>
 std::size_t scan_bits(const Codes &codes, const CodedQuery &q, ScanRange &range, const std::uint64_t *live,
                       float threshold, std::uint32_t first, bool bound, Key *out, std::size_t room) {
-    switch (bits == 1 ? 0 : codes.lines * (8 / bits) <= 16 ? codes.lines : 0) {
+    switch (tabulated(bits) ? 0 : codes.lines * (8 / bits) <= 16 ? codes.lines : 0) {
         case 1: return scan_lines<Isa, bits, 1>(codes, q, range, live, threshold, first, bound, out, room);
         case 2: return scan_lines<Isa, bits, 2>(codes, q, range, live, threshold, first, bound, out, room);
         case 3: return scan_lines<Isa, bits, 3>(codes, q, range, live, threshold, first, bound, out, room);

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "encode.h"
 #include "parallel.h"
 
 namespace nestling {
@@ -14,7 +15,7 @@ namespace {
 
 constexpr std::size_t kFlatTile = 32;   // queries that share a pass over the codes
 constexpr std::size_t kCellTile = 256;  // more, because each visits few of the cells
-constexpr std::size_t kRunBlocks = 16;  // blocks that stay in the nearest cache while the tile's queries go over them
+constexpr std::size_t kRunBytes = 24 << 10;  // of codes, which stay in the nearest cache while the tile's queries go over them
 
 bool lives(const std::uint64_t *live, std::size_t at) { return !live || (live[at / 64] >> (at % 64) & 1); }
 
@@ -203,7 +204,10 @@ void Search::runs_of(const Segment &segment, std::size_t begin, std::size_t coun
 
 void Search::pass(Pass which, const float *queries, std::size_t begin, std::size_t count) {
     const std::size_t d = snapshot_.width();
-    const std::size_t most = count > 1 || plan_.front().bits == 0 ? kRunBlocks : std::size_t{1} << 40;
+    const Stage &first = plan_.front();
+    const int bits = first.bits ? first.bits : 8;
+    const std::size_t blocks = std::max<std::size_t>(kRunBytes / block_bytes(lines_of(first.dims, bits), bits), 8);
+    const std::size_t most = count > 1 || first.bits == 0 ? blocks : std::size_t{1} << 40;
     // Where everything is read, one query goes forward and the next one back: what was read last is still in the cache.
     const bool backward = backward_ && !cells_.chosen && count == 1;
     const std::size_t parts = snapshot_.segments_.size();

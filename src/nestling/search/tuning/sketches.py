@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from nestling.nesting import Nesting
 from nestling.search.derived import CELLS, Sketch
-from nestling.search.derived.sketch import WIDEST_BIT
+from nestling.search.derived.sketch import WIDEST
 from nestling.search.tuning.questions import Questions
 from nestling.search.tuning.scratch import Gallery, engine_with, sample_of, sketch_name
 
@@ -47,7 +47,7 @@ def candidates(nesting: Nesting, most: int, *, metric: str = "cosine") -> list[t
     """(dims, bits) of sketches with at most so many bytes a vector."""
     found: dict[tuple[int, int], None] = {}
     for bits in BITS:
-        widest = min(nesting.width, WIDEST_BIT) if bits == 1 else nesting.width
+        widest = min(nesting.width, WIDEST.get(bits, nesting.width))
         for size in BYTES:
             m = min(size * 8 // bits, widest)
             if stored_bytes(Sketch(m, bits, nesting=nesting, metric=metric)) <= most:
