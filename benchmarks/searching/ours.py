@@ -24,7 +24,8 @@ from nestling.search.index import Index
 SYSTEMS = ("nestling-scan", "nestling-cells", "nestling-exact")
 GOALS = {"nestling-scan": (0.95, 0.98, 0.99), "nestling-cells": (0.95, 0.98, 0.99), "nestling-exact": (1.0,)}
 STORED = (64, 128, 512)  # beside the full width: each ring of a row lies on a page of its own, so few are fastest
-BOUND_DIMS, BOUNDING = 32, 64
+BOUND_DIMS, BOUNDING = 48, (128, 512)  # of an exact search: the sketch, and int8 copies before that of the full width
+CELLS = (3.0, 0.75)  # times √n: short lists suit vectors that cluster, long ones text
 _OPENINGS = 5
 _FEW = 400  # tuning queries of a quick run
 
@@ -69,8 +70,22 @@ class Ours:
         index = Index.create(self.path, Nesting((*(m for m in STORED if m < width), width)))
         self._timed("add", lambda: index.add(self.case.gallery))
         if self.name == "nestling-cells":
-            self._timed("partition", index.partition)
+            self._timed("partition", lambda: index.partition(self._best_cells(index)))
         return index
+
+    def _best_cells(self, index: Index) -> int:
+        """How many cells serve the first goal fastest: kept from an earlier run, or tried now."""
+        n, plans = len(self.case.gallery), self._kept()
+        if self._again or "cells" not in plans:
+            times: dict[int, float] = {}
+            for factor in CELLS:
+                cells = round(factor * n**0.5)
+                index.partition(cells)
+                tuned = index.tune(self._tuning, recall=self.goals[0], k=10, apply=False)
+                times[cells] = next(point.time_ms for point in tuned.frontier if point.plan == tuned.plan)
+            plans["cells"] = min(times, key=lambda cells: times[cells])
+            self._keep(plans)
+        return int(plans["cells"])
 
     def _parts(self, goal: float) -> list[str]:
         """What the plan reads; an exact search bounds by an 8-bit sketch and int8 copies besides."""
@@ -78,8 +93,9 @@ class Ours:
         if self.name != "nestling-exact":
             return own
         width = self.case.gallery.shape[1]
-        copies = {f"copy-{BOUNDING},{width}"} if width > 4 * BOUNDING else {f"copy-{width}"}
-        return [*(part for part in own if part.startswith("sketch")), f"sketch-{BOUND_DIMS}@8", *copies]
+        stops = _stops(width)
+        sketches = (part for part in own if part.startswith("sketch"))
+        return [*sketches, f"sketch-{BOUND_DIMS}@8", f"copy-{','.join(map(str, stops))}"]
 
     def _timed(self, what: str, do: Callable[[], object]) -> None:
         started = time.perf_counter()
@@ -90,19 +106,29 @@ class Ours:
         """The plan for a goal: given, kept from an earlier run, or tuned now; exact searches begin with .95's."""
         wish = 0.95 if goal == 1.0 else goal
         if wish not in self._plans:
-            tuned = "nestling-cells" if self.name == "nestling-cells" else "nestling-scan"
-            kept = folder() / "tuned" / f"{tuned}-{self.case.name}{'-few' if self._quick else ''}.json"
-            plans = json.loads(kept.read_text()) if kept.exists() else {}
-            if self._again or str(wish) not in plans:
+            if self._again or str(wish) not in self._kept():
                 index = self.index
                 if wish in self._plans:  # making the index asked for the plan too
                     return self._plans[wish]
-                plans[str(wish)] = str(
-                    index.tune(self.case.tuning[: _FEW if self._quick else None], recall=wish, k=10).plan
-                )
-                write_file(kept, json.dumps(plans, indent=1) + "\n")
-            self._plans[wish] = plans[str(wish)]
-        return self._plans[wish]
+                tuned = index.tune(self._tuning, recall=wish, k=10)
+                self._keep({**self._kept(), str(wish): str(tuned.plan)})
+            self._plans[wish] = str(self._kept()[str(wish)])
+        return self._plans[wish] if goal < 1 else _within(self._plans[wish], self.case.gallery.shape[1])
+
+    @property
+    def _tuning(self) -> np.ndarray:
+        return self.case.tuning[: _FEW if self._quick else None]
+
+    @property
+    def _tuned(self) -> Path:
+        name = "nestling-cells" if self.name == "nestling-cells" else "nestling-scan"
+        return folder() / "tuned" / f"{name}-{self.case.name}{'-few' if self._quick else ''}.json"
+
+    def _kept(self) -> dict[str, str | int]:
+        return json.loads(self._tuned.read_text()) if self._tuned.exists() else {}
+
+    def _keep(self, plans: dict[str, str | int]) -> None:
+        write_file(self._tuned, json.dumps(plans, indent=1) + "\n")
 
     def built(self, goal: float) -> Built:
         """What a goal needs: the seconds of its parts and all rows, and the bytes without other goals' parts."""
@@ -190,6 +216,20 @@ def parts(plan: str) -> list[str]:
     found = [] if first.bits is None else [f"sketch-{first.dims}@{first.bits}"]
     stops = sorted({stage.dims for stage in later if stage.bits == 8})
     return [*found, f"copy-{','.join(map(str, stops))}"] if stops else found
+
+
+def _stops(width: int) -> list[int]:
+    return [*(m for m in BOUNDING if 2 * m <= width), width]
+
+
+def _within(plan: str, width: int) -> str:
+    """The plan on the copies of an exact search."""
+    stops = _stops(width)
+    stages = [
+        (next(stop for stop in stops if stop >= s.dims) if place and s.bits == 8 else s.dims, s.keep, s.bits)
+        for place, s in enumerate(Plan.parse(plan).stages)
+    ]
+    return str(Plan.of(stages))
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -50,7 +50,7 @@ def test_tune_finds_a_plan_that_searches_then_use(data: Path) -> None:
     hits = [json.loads(line)["ids"] for line in searched.stdout.splitlines()]
     shared = [len(set(a) & set(b)) / 10 for a, b in zip(hits, true, strict=True)]
     assert np.mean(shared) >= 0.93
-    assert f"by its own plan {found['plan']}; 300 queries in " in nestling("search", index, queries).stdout
+    assert f"by its own plan {found['plan']}, " in nestling("search", index, queries).stdout
 
 
 def test_tune_speaks_to_people_and_says_that_gallery_rows_are_optimistic(data: Path) -> None:

@@ -287,6 +287,15 @@ def test_another_writer_is_named(index: Index, monkeypatch: pytest.MonkeyPatch) 
     index.add(X, [7, 8])
 
 
+def test_progress_of_a_partition_counts_comparisons(index: Index) -> None:
+    index.add(X)
+    calls: list[Any] = []
+    index.partition(3, progress=lambda *told: calls.append(told))
+    assert [done for done, _, _ in calls] == [rounds * calls[1][0] for rounds in range(9)]
+    assert {total for _, total, _ in calls} == {calls[-1][0] + len(index)}
+    assert calls[-1][2] == f"{len(index):,} vectors into cells"
+
+
 def test_progress_counts_bytes_to_the_end(index: Index) -> None:
     index.derive("sketch-8@8")
     calls: list[tuple[int, int, str]] = []

@@ -196,23 +196,26 @@ class Index:
             rows, scores = engine.search(x, resolved, among=among, threads=threads)
         return engine.hits(rows, scores)
 
-    def partition(self, cells: int | None = None, dims: int | None = None, *, seed: int = 0) -> None:
+    def partition(
+        self, cells: int | None = None, dims: int | None = None, *, seed: int = 0, progress: Progress | None = None
+    ) -> None:
         """Cut the vectors into cells by k-means on a prefix, so that plans may probe some of them.
 
         The sketches are laid out cell by cell; vectors added later go to their cell. Wide prefixes make the better
         cells: 4 of 2,048 from 128 dims found what 24 of 1,024 from 32 dims did (docs/LOG.md).
 
         Args:
-            cells: how many; None takes about 3 √n.
+            cells: how many; None takes about 3 √n. Text, which clusters little, is found faster by √n or fewer.
             dims: the stored prefix that they are made from; None takes the first of at least 128 dims.
             seed: of the sample and of k-means.
+            progress: called as ``progress(done, total, words)``.
 
         Raises:
             InputError: fewer vectors than cells, or dims that are not stored.
             DataError, IndexLockedError: as of `add`.
         """
         self.refresh()
-        cut = fitted_cells(self._snapshot, cells, dims, seed)
+        cut = fitted_cells(self._snapshot, cells, dims, seed, progress)
         names = [CELLS, *(name for name in self._snapshot.manifest.derived if name != CELLS)]
         self._change(parts.set_partition, cut, names)
 

@@ -6,15 +6,20 @@ import numpy as np
 
 from nestling.errors import InputError
 from nestling.search.derived import KMeans
-from nestling.search.derived.cells import training_rows
+from nestling.search.derived.cells import ROUNDS, training_rows
 from nestling.search.storage import parts
 from nestling.search.storage.snapshot import Snapshot
+from nestling.search.storage.transaction import Progress
 
 _LEAST_DIMS = 128  # measured: 4 cells of 128 dims find what 24 of 32 dims do (docs/LOG.md)
 
 
-def fitted_cells(snapshot: Snapshot, cells: int | None, dims: int | None, seed: int) -> parts.NewPartition:
+def fitted_cells(
+    snapshot: Snapshot, cells: int | None, dims: int | None, seed: int, progress: Progress | None = None
+) -> parts.NewPartition:
     """K-means on a sample of the live vectors.
+
+    `progress` counts vectors that were compared with all cells; in its total are those that will be put into them.
 
     Raises:
         InputError: fewer vectors than cells, or dims that are not stored.
@@ -34,5 +39,13 @@ def fitted_cells(snapshot: Snapshot, cells: int | None, dims: int | None, seed: 
         segment.values(segment.live_rows[chosen[at == place] - snapshot.starts[place]], dims)
         for place, segment in enumerate(snapshot.segments)
     ]
-    found = KMeans.fit(np.concatenate(sample), cells, dims, metric=snapshot.manifest.metric, seed=seed)
+
+    def told(rounds: int) -> None:
+        if progress is not None:
+            words = "centers" if rounds < ROUNDS else f"{n:,} vectors into cells"
+            progress(rounds * wanted, ROUNDS * wanted + n, words)
+
+    told(0)
+    metric = snapshot.manifest.metric
+    found = KMeans.fit(np.concatenate(sample), cells, dims, metric=metric, seed=seed, told=told)
     return parts.NewPartition("kmeans", "kmeans", cells, dims, {"centroids": found.centroids})

@@ -75,9 +75,10 @@ def _search_index(
         started = time.perf_counter()
         hits = index.search(asked, k, plan=read, exact=exact, among=allowed)
         seconds = time.perf_counter() - started
-        own = None if exact or plan else index.info()["plan"]
-        how = f"by the plan {plan}" if plan else f"by its own plan {own}" if own else "exact"
-        return hits, f"{how}; {_timed(hits, seconds)}"
+        used = None if exact else read or index.plan
+        how = "exact" if used is None else f"by {'the' if plan else 'its own'} plan {used}"
+        cost = "" if used is None else f", {used.mflops(index.stored):.2f} MFLOPs per query, as the paper counts"
+        return hits, f"{how}{cost}; {_timed(hits, seconds)}"
 
 
 def hit_records(hits: Hits) -> Iterator[dict[str, Any]]:

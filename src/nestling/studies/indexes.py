@@ -164,8 +164,8 @@ def partition_index(path: Path, *, cells: int | None, dims: int | None, seed: in
     """
     with Index.open(path) as index:
         started = time.perf_counter()
-        with watch.task("partition"):
-            index.partition(cells, dims, seed=seed)
+        with watch.task("partition") as step:
+            index.partition(cells, dims, seed=seed, progress=step)
         made = index.info()["partition"]
         seconds = round(time.perf_counter() - started, 3)
         return {"cells": made["cells"], "dims": made["dims"], "vectors": len(index), "seconds": seconds}

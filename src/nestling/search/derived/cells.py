@@ -6,7 +6,7 @@ A partition answers two questions: in which cell does a vector lie (`assign`), a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle
@@ -23,7 +23,7 @@ from nestling.search.storage.segment import Segment
 CELLS = "cells"
 _CHUNK = 1 << 14
 _PER_CELL = 64  # training vectors of a cell; more change little
-_ITERATIONS = 8
+ROUNDS = 8
 
 
 @runtime_checkable
@@ -95,12 +95,22 @@ class KMeans:
         return cut / np.where(lengths > 0, lengths, 1)
 
     @classmethod
-    def fit(cls, sample: Float32[np.ndarray, "s d"], cells: int, dims: int, *, metric: str, seed: int = 0) -> KMeans:
+    def fit(
+        cls,
+        sample: Float32[np.ndarray, "s d"],
+        cells: int,
+        dims: int,
+        *,
+        metric: str,
+        seed: int = 0,
+        told: Callable[[int], None] | None = None,
+    ) -> KMeans:
         """Lloyd's algorithm on the prefixes of a sample; a cell that empties takes a vector of the fullest.
 
         Args:
             sample: (s, d ≥ dims); some `training_rows(cells)` of them.
             cells: ≤ s.
+            told: called after each of `ROUNDS`.
 
         Raises:
             InputError: fewer vectors than cells.
@@ -110,8 +120,10 @@ class KMeans:
         rng = np.random.default_rng(seed)
         x = cls(sample[:1, :dims], metric)._prefix(sample)
         found = cls(x[rng.choice(len(x), cells, replace=False)], metric)
-        for _ in range(_ITERATIONS):
+        for number in range(ROUNDS):
             found = cls(_means(x, found.assign(x), cells, rng), metric)
+            if told is not None:
+                told(number + 1)
         return found
 
 
