@@ -27,7 +27,7 @@ _LEVELS = (0.9, 0.95, 0.98, 0.99, 0.995)
 _LOOSE = (0.5, 0.7, 0.8)  # a class is told by fewer than all neighbours
 _ONE_SIDED = 1.645  # standard deviations that leave 5 % beyond one end
 _LENGTHENED = 3  # plans of the highest recalls that are tried with longer shortlists too
-_EQUAL = 1.05  # times that differ by less are alike, and the plan with fewer parts is taken
+_EQUAL = 1.02  # times that differ by less are alike, and the plan with fewer parts is taken
 BUDGET = 64
 
 
@@ -117,7 +117,7 @@ class Wish:
         """Recalls of neighbours at which plans are proposed: those of the frontier, and densely about the wish."""
         if self.metric == "map":
             return [*_LOOSE, *_LEVELS]
-        above = [1 - (1 - self.recall) * part for part in (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)]
+        above = [1 - (1 - self.recall) * part for part in (1.0, 0.9, 0.8, 0.7, 0.6, 0.4, 0.2, 0.1)]
         return sorted({*_LEVELS, *above})
 
 

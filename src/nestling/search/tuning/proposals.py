@@ -25,9 +25,10 @@ _NUMBERS = 12e6  # comparisons held at one time
 _LISTED = 2000  # entries of a list; the first rerank can be no longer
 _LATER = 400  # entries of a list in full width
 _SHORT = 512  # dims of which a list in full width may be as long as the sketch's
+_WHOLE = 512  # dims
 _FAMILIES = 2  # plans of different sketches or stages for one recall
 _SERIES = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
-_PROBED = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+_PROBED = (2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 Stages = tuple[tuple[int, int | None], ...]
 
 
@@ -40,7 +41,12 @@ class Simulated(NamedTuple):
 
 
 def middles(nesting: Nesting) -> list[int]:
-    """Where the int8 copy is cut: one to four cache lines a row, and the full width."""
+    """Where the int8 copy is cut: one to four cache lines a row, and the full width.
+
+    Rows of eight lines stay whole, because each cut costs every deeper stage an access of its own.
+    """
+    if nesting.width <= _WHOLE:
+        return [nesting.width]
     short = [m for m in nesting if 32 <= m <= 256 and 2 * m <= nesting.width]
     return [*short[-3:], nesting.width]
 
