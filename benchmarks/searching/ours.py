@@ -91,11 +91,17 @@ class Ours:
         """What the plan reads; an exact search bounds by an 8-bit sketch and int8 copies besides."""
         own = parts(self.plan(goal))
         if self.name != "nestling-exact":
-            return own
+            return [*(part for part in own if part.startswith("sketch")), *self._copy()]
         width = self.case.gallery.shape[1]
         stops = _stops(width)
         sketches = (part for part in own if part.startswith("sketch"))
         return [*sketches, f"sketch-{BOUND_DIMS}@8", f"copy-{','.join(map(str, stops))}"]
+
+    def _copy(self) -> list[str]:
+        """The one copy that serves all goals."""
+        copies = [part for goal in self.goals for part in parts(self.plan(goal)) if part.startswith("copy")]
+        stops = {int(stop) for part in copies for stop in part.removeprefix("copy-").split(",")}
+        return [f"copy-{','.join(map(str, sorted(stops)))}"] if stops else []
 
     def _timed(self, what: str, do: Callable[[], object]) -> None:
         started = time.perf_counter()

@@ -287,6 +287,17 @@ def test_another_writer_is_named(index: Index, monkeypatch: pytest.MonkeyPatch) 
     index.add(X, [7, 8])
 
 
+def test_a_second_copy_takes_the_place_of_the_first_and_has_the_dims_of_both(index: Index) -> None:
+    index.add(X)
+    index.derive("copy-8", "sketch-8@8")
+    index.derive("copy-4,16")
+    assert set(index.info()["derived"]) == {"sketch-8@8", "copy-4,8,16"}
+    for plan in ("8@8:5,8@8:4,16:3", "8@8:5,16@8:4,16:3"):
+        assert index.search(X, plan=plan).ids[:, 0].tolist() == [3, 4]
+    index.derive("copy-8")
+    assert set(index.info()["derived"]) == {"sketch-8@8", "copy-4,8,16"}
+
+
 def test_progress_of_a_partition_counts_comparisons(index: Index) -> None:
     index.add(X)
     calls: list[Any] = []

@@ -14,7 +14,7 @@ import numpy as np
 
 from nestling.errors import DataError, InputError
 from nestling.nesting import Nesting
-from nestling.search.derived import CELLS
+from nestling.search.derived import CELLS, joined
 from nestling.search.engine import checked_k, checked_queries, default_threads, engine_of, nothing, stored_of
 from nestling.search.exact import Metric
 from nestling.search.hits import Hits
@@ -281,13 +281,16 @@ class Index:
         """Compute parts that plans use, for every vector there is and every one that is added later.
 
         Args:
-            names: ``"sketch-16@8"`` (a first stage ``16@8:…``), ``"copy-64,2048"`` (later stages ``64@8:…``).
+            names: ``"sketch-16@8"`` (a first stage ``16@8:…``), ``"copy-64,2048"`` (later stages ``64@8:…``). An index
+                has one copy: where there is one, the new one takes its place and has the dims of both.
 
         Raises:
             InputError: no such part fits the index.
             DataError, IndexLockedError: as of `add`.
         """
-        self._change(parts.add_derived, list(names))
+        self.refresh()
+        wanted, replaced = joined(names, self._snapshot.derived.values(), self.nesting)
+        self._change(parts.add_derived, wanted, instead_of=replaced)
 
     def drop(self, *names: str) -> None:
         """Remove parts that `derive` made; errors as of `add`."""

@@ -29,13 +29,15 @@ class NewPartition:
     arrays: Mapping[str, np.ndarray]
 
 
-def add_derived(snapshot: Snapshot, registry: Registry, names: Sequence[str]) -> Snapshot:
-    """Give every segment, and every later one, these derived parts; those it has stay as they are.
+def add_derived(
+    snapshot: Snapshot, registry: Registry, names: Sequence[str], *, instead_of: Collection[str] = ()
+) -> Snapshot:
+    """Give every segment, and every later one, these derived parts; those it has stay, but for `instead_of`.
 
     The largest segment fits its parameters, the others take them over.
     """
     with changing(snapshot, registry) as change:
-        have = change.manifest.derived
+        have = [name for name in change.manifest.derived if name not in instead_of]
         _derive(change, [*have, *(name for name in dict.fromkeys(names) if name not in have)], change.start.partition)
     return newest(change.start, registry)
 
