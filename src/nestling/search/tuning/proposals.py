@@ -27,6 +27,7 @@ _LATER = 400  # entries of a list in full width
 _SHORT = 512  # dims of which a list in full width may be as long as the sketch's
 _WHOLE = 512  # dims
 _FAMILIES = 2  # plans of different sketches or stages for one recall
+_SKETCHES = 3  # for one recall
 _SERIES = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
 _PROBED = (2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 Stages = tuple[tuple[int, int | None], ...]
@@ -99,8 +100,13 @@ class Proposer:
             told()
         found: dict[Plan, Simulated] = {}
         for level in levels:
-            for _, _, one in sorted(best[level], key=lambda item: item[:2])[:_FAMILIES]:
+            ordered = sorted(best[level], key=lambda item: item[:2])
+            for _, _, one in ordered[:_FAMILIES]:
                 found[one.plan] = one
+            others: dict[tuple[int, int] | None, Simulated] = {}  # the model may be wrong about a sketch as a whole
+            for _, _, one in ordered:
+                others.setdefault(one.plan.sketch, one)
+            found |= {one.plan: one for one in list(others.values())[:_SKETCHES]}
             for probing in (False, True):  # neither cells nor a scan of all shall be missing
                 some = [item for item in best[level] if (item[2].plan.probe is not None) == probing]
                 for _, _, one in sorted(some, key=lambda item: item[:2])[:1]:
