@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import sys
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from nestling.search.index import Index
 SYSTEMS = ("nestling-scan", "nestling-cells", "nestling-exact")
 GOALS = {"nestling-scan": (0.95, 0.98, 0.99), "nestling-cells": (0.95, 0.98, 0.99), "nestling-exact": (1.0,)}
 STORED = (64, 128, 512)  # beside the full width: each ring of a row lies on a page of its own, so few are fastest
-BOUND_DIMS, BOUNDING = 48, (128, 512)  # of an exact search: the sketch, and int8 copies before that of the full width
+BOUND_DIMS, BOUNDING = 40, (128, 512)  # of an exact search: the sketch, and int8 copies before that of the full width
 CELLS = (3.0, 0.75)  # times √n: short lists suit vectors that cluster, long ones text
 _OPENINGS = 5
 _FEW = 400  # tuning queries of a quick run
@@ -70,7 +71,8 @@ class Ours:
         index = Index.create(self.path, Nesting((*(m for m in STORED if m < width), width)))
         self._timed("add", lambda: index.add(self.case.gallery))
         if self.name == "nestling-cells":
-            self._timed("partition", lambda: index.partition(self._best_cells(index)))
+            cells = self._best_cells(index)
+            self._timed("partition", lambda: index.partition(cells))
         return index
 
     def _best_cells(self, index: Index) -> int:
@@ -83,6 +85,7 @@ class Ours:
                 index.partition(cells)
                 tuned = index.tune(self._tuning, recall=self.goals[0], k=10, apply=False)
                 times[cells] = next(point.time_ms for point in tuned.frontier if point.plan == tuned.plan)
+                print(f"{self.case.name}: {cells} cells, {tuned.plan}, {times[cells]:.4f} ms", file=sys.stderr)
             plans["cells"] = min(times, key=lambda cells: times[cells])
             self._keep(plans)
         return int(plans["cells"])

@@ -103,10 +103,13 @@ class Proposer:
             ordered = sorted(best[level], key=lambda item: item[:2])
             for _, _, one in ordered[:_FAMILIES]:
                 found[one.plan] = one
-            others: dict[tuple[int, int] | None, Simulated] = {}  # the model may be wrong about a sketch as a whole
+            others: dict[
+                tuple[int, int] | None, list[Simulated]
+            ] = {}  # the model may be wrong about a sketch as a whole
             for _, _, one in ordered:
-                others.setdefault(one.plan.sketch, one)
-            found |= {one.plan: one for one in list(others.values())[:_SKETCHES]}
+                others.setdefault(one.plan.sketch, []).append(one)
+            for ones in list(others.values())[:_SKETCHES]:
+                found |= {one.plan: one for one in ones[:_FAMILIES]}
             for probing in (False, True):  # neither cells nor a scan of all shall be missing
                 some = [item for item in best[level] if (item[2].plan.probe is not None) == probing]
                 for _, _, one in sorted(some, key=lambda item: item[:2])[:1]:
