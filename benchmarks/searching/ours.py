@@ -6,8 +6,8 @@ import gc
 import json
 import os
 import shutil
-import sys
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
