@@ -59,7 +59,8 @@ bool id_before(const Snapshot &snapshot, const Candidate &a, const Candidate &b)
     if (x.numbers && y.numbers) return x.numbers[a.row] < y.numbers[b.row];
     if (x.offsets && y.offsets) {
         const Text s = text_of(x, a.row), t = text_of(y, b.row);
-        const int order = std::memcmp(s.at, t.at, std::min(s.size, t.size));
+        const std::size_t shared = std::min(s.size, t.size);
+        const int order = shared ? std::memcmp(s.at, t.at, shared) : 0;  // no text at all has no address
         if (order != 0) return order < 0;
         if (s.size != t.size) return s.size < t.size;
     }
