@@ -54,6 +54,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 def test_sweep_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     (tmp_path / ".a.0123.unfinished").write_bytes(b"half")
     write_file(tmp_path / "a", "whole, été")
+    (tmp_path / ".tmpJQJqk2").write_bytes(b"as safetensors begins a file")
     sweep(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text(encoding="utf-8") == "whole, été"

@@ -73,6 +73,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the unfinished files of killed processes."""
-    for path in folder.glob(".*.unfinished"):
+    """Delete the unfinished files of killed processes, those too that safetensors begins beside ours."""
+    for path in (*folder.glob(".*.unfinished"), *folder.glob(".tmp" + 6 * "[A-Za-z0-9]")):
         path.unlink(missing_ok=True)
