@@ -92,19 +92,14 @@ class Ours:
 
     def _parts(self, goal: float) -> list[str]:
         """What the plan reads; an exact search bounds by an 8-bit sketch and int8 copies besides."""
-        own = parts(self.plan(goal))
-        if self.name != "nestling-exact":
-            return [*(part for part in own if part.startswith("sketch")), *self._copy()]
-        width = self.case.gallery.shape[1]
-        stops = _stops(width)
-        sketches = (part for part in own if part.startswith("sketch"))
-        return [*sketches, f"sketch-{BOUND_DIMS}@8", f"copy-{','.join(map(str, stops))}"]
-
-    def _copy(self) -> list[str]:
-        """The one copy that serves all goals."""
-        copies = [part for goal in self.goals for part in parts(self.plan(goal)) if part.startswith("copy")]
-        stops = {int(stop) for part in copies for stop in part.removeprefix("copy-").split(",")}
-        return [f"copy-{','.join(map(str, sorted(stops)))}"] if stops else []
+        sketch = Plan.parse(self.plan(goal)).sketch
+        found = [] if sketch is None else [f"sketch-{sketch[0]}@{sketch[1]}"]
+        later = [stage for other in self.goals for stage in Plan.parse(self.plan(other)).stages[1:]]
+        stops = sorted({stage.dims for stage in later if stage.bits == 8})  # one copy serves all goals
+        if self.name == "nestling-exact":
+            found.append(f"sketch-{BOUND_DIMS}@8")
+            stops = _stops(self.case.gallery.shape[1])
+        return [*found, f"copy-{','.join(map(str, stops))}"] if stops else found
 
     def _timed(self, what: str, do: Callable[[], object]) -> None:
         started = time.perf_counter()
@@ -217,14 +212,6 @@ class Ours:
         """Delete the index."""
         self.close()
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-def parts(plan: str) -> list[str]:
-    """The names of what a plan reads beside the rings: ``["sketch-16@8", "copy-64,2048"]``."""
-    first, *later = Plan.parse(plan).stages
-    found = [] if first.bits is None else [f"sketch-{first.dims}@{first.bits}"]
-    stops = sorted({stage.dims for stage in later if stage.bits == 8})
-    return [*found, f"copy-{','.join(map(str, stops))}"] if stops else found
 
 
 def _stops(width: int) -> list[int]:

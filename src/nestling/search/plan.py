@@ -195,7 +195,7 @@ class Plan:
     def bytes_read(self, stored: Stored | int, itemsize: int = 4) -> int:
         """Bytes of gallery vectors read for one query: each stage reads only what `mflops_rings` multiplies.
 
-        A sketch has m·bits/8 bytes a vector, rounded up, and 2 more for a scale when bits < 8; a copy has one byte a
+        A sketch has m·bits/8 bytes a vector, rounded up, and 1 more for a scale when bits < 8; a copy has one byte a
         dim. The norms and the copy's scales (4 bytes for each item and stage) are not counted.
 
         Args:
@@ -272,8 +272,8 @@ class Plan:
 
 
 def sketch_bytes(m: int, bits: int) -> int:
-    """Bytes of one vector's sketch: the codes, and 2 for a scale when bits < 8."""
-    return -(-m * bits // 8) + (2 if bits < 8 else 0)
+    """Bytes of one vector's sketch: the codes, and 1 for a scale when bits < 8."""
+    return -(-m * bits // 8) + (1 if bits < 8 else 0)
 
 
 def _cells(plan: Plan, stored: Stored | int) -> Stored:

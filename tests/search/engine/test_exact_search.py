@@ -18,7 +18,7 @@ from tests.search.engine import naive
 from tests.search.engine.cases import SETS, Case, cases, equal_bits, made, permitted, plans
 
 
-def try_case(case: Case, data: st.DataObject) -> None:
+def assert_as_brute_force(case: Case, data: st.DataObject) -> None:
     with made(case) as index:
         stored = naive.Stored(open_snapshot(index.path, derived))
         for _ in range(2):
@@ -68,20 +68,20 @@ EXTREMES = st.builds(
 @settings(max_examples=25)
 @given(cases(), st.data())
 def test_exact_search_is_brute_force(case: Case, data: st.DataObject) -> None:
-    try_case(case, data)
+    assert_as_brute_force(case, data)
 
 
 @settings(max_examples=25)
 @given(EXTREMES, st.data())
 def test_exact_search_of_huge_and_tiny_vectors(case: Case, data: st.DataObject) -> None:
-    try_case(case, data)
+    assert_as_brute_force(case, data)
 
 
 @pytest.mark.soak
 @settings(max_examples=2000)
 @given(st.one_of(cases(most=600), EXTREMES), st.data())
 def test_no_counter_example_to_the_bound(case: Case, data: st.DataObject) -> None:
-    try_case(case, data)
+    assert_as_brute_force(case, data)
 
 
 @pytest.mark.parametrize("parts", [(), ("copy-24,50",), ("sketch-9@8",), ("sketch-9@8", "copy-24,50")])

@@ -24,7 +24,7 @@ def one(hits: Hits, place: int) -> Hits:
     return Hits(hits.ids[place : place + 1], hits.scores[place : place + 1])
 
 
-def compare(index: Index, case: Case, plan: str, q: int, share: float | None) -> None:
+def assert_as_the_naive_search(index: Index, case: Case, plan: str, q: int, share: float | None) -> None:
     """One plan, all ways to run it."""
     among = None if share is None else permitted(index, share, case.seed, mask=case.seed % 2 == 0)
     stored, queries = stored_of(index), case.queries(q)
@@ -41,14 +41,14 @@ def compare(index: Index, case: Case, plan: str, q: int, share: float | None) ->
     assert equal_bits([hits, together, *others])
 
 
-def try_case(case: Case, data: st.DataObject) -> None:
+def assert_plans_find_as_the_naive_search(case: Case, data: st.DataObject) -> None:
     with made(case) as index:
         if not len(index):
             return
         cells = None if case.cells is None else index.info()["partition"]["cells"]
         for _ in range(3):
             plan = data.draw(plans(case, cells))
-            compare(
+            assert_as_the_naive_search(
                 index, case, plan, data.draw(st.integers(1, 4)), data.draw(st.sampled_from((None, None, 0.5, 0.02)))
             )
 
@@ -56,11 +56,11 @@ def try_case(case: Case, data: st.DataObject) -> None:
 @settings(max_examples=25)
 @given(cases(), st.data())
 def test_any_plan_finds_what_the_naive_search_finds(case: Case, data: st.DataObject) -> None:
-    try_case(case, data)
+    assert_plans_find_as_the_naive_search(case, data)
 
 
 @pytest.mark.soak
 @settings(max_examples=1500)
 @given(cases(most=600), st.data())
 def test_any_plan_of_any_index_many_times(case: Case, data: st.DataObject) -> None:
-    try_case(case, data)
+    assert_plans_find_as_the_naive_search(case, data)

@@ -33,7 +33,7 @@ def best(scores: np.ndarray, keep: int) -> np.ndarray:
     return np.lexsort((np.arange(len(scores)), -scores))[:keep]
 
 
-def compare(
+def assert_the_first_of_all(
     made: Any,
     queries: np.ndarray,
     bits: int,
@@ -102,13 +102,15 @@ def test_the_shortlist_is_exact(order: str, bits: int) -> None:
     axes = np.eye(8)
     queries = np.concatenate([axes[:2], -axes[:1], rng.standard_normal((3, 8)), np.zeros((1, 8))])
     masks = [None, rng.random(len(x)) < 0.5, np.arange(len(x)) // 64 % 8 == 0, np.arange(len(x)) % 3000 == 7]
-    compare(snapshot(x, bits), queries.astype(np.float32), bits, (1, 10, 300, 2249, 2251, 9_000), masks=masks)
+    assert_the_first_of_all(
+        snapshot(x, bits), queries.astype(np.float32), bits, (1, 10, 300, 2249, 2251, 9_000), masks=masks
+    )
 
 
 @pytest.mark.parametrize("order", ["random", "falling", "within 4 16", "without 4 16", "equal", "one"])
 def test_the_shortlist_of_a_large_gallery_is_exact(order: str) -> None:
     x = gallery(order, 270_000, 5)
-    compare(snapshot(x, 8), np.eye(8, dtype=np.float32)[:3], 8, (1, 100, 5_000))
+    assert_the_first_of_all(snapshot(x, 8), np.eye(8, dtype=np.float32)[:3], 8, (1, 100, 5_000))
 
 
 @pytest.mark.parametrize("order", ["random", "rising", "within 1 8", "ties"])
@@ -120,7 +122,7 @@ def test_the_shortlist_of_visited_cells_is_exact(order: str) -> None:
     queries = rng.standard_normal((40, 8)).astype(np.float32)
     chosen = np.stack([rng.permutation(40)[:25] for _ in queries]).astype(np.int32)
     made = snapshot(x, 8, cells=cells)
-    compare(made, queries, 8, (1, 50, 2_000), cells=chosen)
+    assert_the_first_of_all(made, queries, 8, (1, 50, 2_000), cells=chosen)
     rows, _ = made.search(queries, np.array([[8, 8, 5]]), chosen, None, 1)
     of_row = np.searchsorted(cells, rows, side="right") - 1
     assert all(set(found) <= set(wanted) for found, wanted in zip(of_row.tolist(), chosen.tolist(), strict=True))

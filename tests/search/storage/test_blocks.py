@@ -188,7 +188,9 @@ def test_short_writes_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     pwrite = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda handle, data, at: pwrite(handle, data[:7], at))
     entry = write_blocks(tmp_path, "x", SECTIONS, chunks())
-    open_blocks(tmp_path, entry, SECTIONS, verify=True)
+    arrays = open_blocks(tmp_path, entry, SECTIONS, verify=True)
+    assert np.array_equal(arrays["a"], A)
+    assert np.array_equal(arrays["b"], B)
 
 
 def test_no_handle_stays_open(tmp_path: Path) -> None:

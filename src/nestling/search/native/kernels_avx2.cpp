@@ -29,25 +29,23 @@ struct Avx2 {
     template <int bits, int known>
     static inline Sums sums(const std::uint8_t *block, const Weights<bits, known> &weights, const CodedQuery &q) {
         const std::size_t lines = weights.lines;
-        {
-            constexpr int parts = 8 / bits;
-            const __m256i ones = _mm256_set1_epi8(static_cast<char>((1 << bits) - 1));
-            Sums s;
-            for (auto &g : s.g) g = _mm256_setzero_si256();
-            for (std::size_t l = 0; l < lines; ++l)
-                for (int p = 0; p < parts; ++p) {
-                    std::int32_t four;
-                    __builtin_memcpy(&four, q.weights + (l * parts + p) * 4, 4);
-                    const __m256i w = _mm256_set1_epi32(four);
-                    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), odd = _mm256_srai_epi16(w, 8);
-                    for (int g = 0; g < 8; ++g) {
-                        __m256i x = load(block + (static_cast<std::size_t>(g / 2) * lines + l) * 64 + 32 * (g % 2));
-                        if (parts > 1) x = _mm256_and_si256(_mm256_srli_epi16(x, p * bits), ones);
-                        s.g[g] = _mm256_add_epi32(s.g[g], by_fours(x, even, odd));
-                    }
+        constexpr int parts = 8 / bits;
+        const __m256i ones = _mm256_set1_epi8(static_cast<char>((1 << bits) - 1));
+        Sums s;
+        for (auto &g : s.g) g = _mm256_setzero_si256();
+        for (std::size_t l = 0; l < lines; ++l)
+            for (int p = 0; p < parts; ++p) {
+                std::int32_t four;
+                __builtin_memcpy(&four, q.weights + (l * parts + p) * 4, 4);
+                const __m256i w = _mm256_set1_epi32(four);
+                const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), odd = _mm256_srai_epi16(w, 8);
+                for (int g = 0; g < 8; ++g) {
+                    __m256i x = load(block + (static_cast<std::size_t>(g / 2) * lines + l) * 64 + 32 * (g % 2));
+                    if (parts > 1) x = _mm256_and_si256(_mm256_srli_epi16(x, p * bits), ones);
+                    s.g[g] = _mm256_add_epi32(s.g[g], by_fours(x, even, odd));
                 }
-            return s;
-        }
+            }
+        return s;
     }
 
     // Sums out of tables in 16 bits, 16 positions each.

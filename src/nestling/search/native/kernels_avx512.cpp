@@ -34,39 +34,37 @@ struct Avx512 {
 
     template <int bits, int known>
     static inline Sums sums(const std::uint8_t *block, const Weights<bits, known> &weights, const CodedQuery &q) {
-        {
-            constexpr int parts = 8 / bits;
-            const __m512i ones = _mm512_set1_epi8((1 << bits) - 1);
-            const std::size_t lines = weights.count(), step = lines * 64;
-            __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+        constexpr int parts = 8 / bits;
+        const __m512i ones = _mm512_set1_epi8((1 << bits) - 1);
+        const std::size_t lines = weights.count(), step = lines * 64;
+        __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
 #pragma GCC unroll 8
-            for (std::size_t l = 0; l < lines; ++l) {
-                __m512i x0 = _mm512_loadu_si512(block + 64 * l), x1 = _mm512_loadu_si512(block + 64 * l + step),
-                        x2 = _mm512_loadu_si512(block + 64 * l + 2 * step), x3 = _mm512_loadu_si512(block + 64 * l + 3 * step);
+        for (std::size_t l = 0; l < lines; ++l) {
+            __m512i x0 = _mm512_loadu_si512(block + 64 * l), x1 = _mm512_loadu_si512(block + 64 * l + step),
+                    x2 = _mm512_loadu_si512(block + 64 * l + 2 * step), x3 = _mm512_loadu_si512(block + 64 * l + 3 * step);
 #pragma GCC unroll 4
-                for (int p = 0; p < parts; ++p) {
-                    const __m512i w = weights[l * parts + p];
-                    if constexpr (parts == 1) {
-                        a = _mm512_dpbusd_epi32(a, x0, w);
-                        b = _mm512_dpbusd_epi32(b, x1, w);
-                        c = _mm512_dpbusd_epi32(c, x2, w);
-                        d = _mm512_dpbusd_epi32(d, x3, w);
-                    } else {
-                        a = _mm512_dpbusd_epi32(a, _mm512_and_si512(x0, ones), w);
-                        b = _mm512_dpbusd_epi32(b, _mm512_and_si512(x1, ones), w);
-                        c = _mm512_dpbusd_epi32(c, _mm512_and_si512(x2, ones), w);
-                        d = _mm512_dpbusd_epi32(d, _mm512_and_si512(x3, ones), w);
-                        if (p + 1 < parts) {
-                            x0 = _mm512_srli_epi16(x0, bits);
-                            x1 = _mm512_srli_epi16(x1, bits);
-                            x2 = _mm512_srli_epi16(x2, bits);
-                            x3 = _mm512_srli_epi16(x3, bits);
-                        }
+            for (int p = 0; p < parts; ++p) {
+                const __m512i w = weights[l * parts + p];
+                if constexpr (parts == 1) {
+                    a = _mm512_dpbusd_epi32(a, x0, w);
+                    b = _mm512_dpbusd_epi32(b, x1, w);
+                    c = _mm512_dpbusd_epi32(c, x2, w);
+                    d = _mm512_dpbusd_epi32(d, x3, w);
+                } else {
+                    a = _mm512_dpbusd_epi32(a, _mm512_and_si512(x0, ones), w);
+                    b = _mm512_dpbusd_epi32(b, _mm512_and_si512(x1, ones), w);
+                    c = _mm512_dpbusd_epi32(c, _mm512_and_si512(x2, ones), w);
+                    d = _mm512_dpbusd_epi32(d, _mm512_and_si512(x3, ones), w);
+                    if (p + 1 < parts) {
+                        x0 = _mm512_srli_epi16(x0, bits);
+                        x1 = _mm512_srli_epi16(x1, bits);
+                        x2 = _mm512_srli_epi16(x2, bits);
+                        x3 = _mm512_srli_epi16(x3, bits);
                     }
                 }
             }
-            return {{a, b, c, d}};
         }
+        return {{a, b, c, d}};
     }
 
     // Byte shuffles: a table of 16 gives what half a byte of codes adds, for 64 positions at once. The table stands four

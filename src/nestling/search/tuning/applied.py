@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from nestling.errors import NestlingError
-from nestling.search.derived import Copies
+from nestling.search.derived import joined
 from nestling.search.plan import Plan
 from nestling.search.storage import parts
 from nestling.search.storage.derived import Registry
@@ -54,13 +54,10 @@ def needed_parts(snapshot: Snapshot, plan: Plan) -> tuple[list[str], list[str]]:
     made = _made(snapshot)
     needed = [] if plan.sketch is None else [sketch_name(*plan.sketch)]
     stops = {stage.dims for stage in plan.stages[1:] if stage.bits is not None}
-    if not stops:
-        return needed, []
-    others = [part for name, part in snapshot.derived.items() if name not in made and isinstance(part, Copies)]
-    if others and stops <= set(others[0].stops):
-        return [*needed, others[0].name], []
-    name = copy_name(stops.union(*(part.stops for part in others)), snapshot.nesting)
-    return [*needed, name], [part.name for part in others]
+    if stops:
+        needed.append(copy_name(stops, snapshot.nesting))
+    others = [part for name, part in snapshot.derived.items() if name not in made]
+    return joined(needed, others, snapshot.nesting)
 
 
 def _made(snapshot: Snapshot) -> list[str]:
