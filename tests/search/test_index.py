@@ -302,9 +302,12 @@ def test_progress_of_a_partition_counts_comparisons(index: Index) -> None:
     index.add(X)
     calls: list[Any] = []
     index.partition(3, progress=lambda *told: calls.append(told))
-    assert [done for done, _, _ in calls] == [rounds * calls[1][0] for rounds in range(9)]
-    assert {total for _, total, _ in calls} == {calls[-1][0] + len(index)}
-    assert calls[-1][2] == f"{len(index):,} vectors into cells"
+    *fitting, last = calls
+    assert [done for done, _, _ in fitting] == [rounds * fitting[1][0] for rounds in range(9)]
+    end = fitting[-1][0] + len(index)
+    assert {total for _, total, _ in calls} == {end}
+    assert fitting[-1][2] == f"{len(index):,} vectors into cells"
+    assert last == (end, end, "done")
 
 
 def test_progress_counts_bytes_to_the_end(index: Index) -> None:

@@ -18,7 +18,7 @@ from nestling.search.derived import CELLS, joined
 from nestling.search.engine import checked_k, checked_queries, default_threads, engine_of, nothing, stored_of
 from nestling.search.exact import Metric
 from nestling.search.hits import Hits
-from nestling.search.partitioning import fitted_cells
+from nestling.search.partitioning import comparisons, fitted_cells
 from nestling.search.plan import Plan, Stored
 from nestling.search.storage import parts, writer
 from nestling.search.storage.derived import NoDerived, Registry
@@ -218,6 +218,9 @@ class Index:
         cut = fitted_cells(self._snapshot, cells, dims, seed, progress)
         names = [CELLS, *(name for name in self._snapshot.manifest.derived if name != CELLS)]
         self._change(parts.set_partition, cut, names)
+        if progress is not None:
+            end = comparisons(len(self), cut.cells)
+            progress(end, end, "done")
 
     def tune(
         self,

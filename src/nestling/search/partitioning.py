@@ -14,6 +14,11 @@ from nestling.search.storage.transaction import Progress
 _LEAST_DIMS = 128  # measured: 4 cells of 128 dims find what 24 of 32 dims do (docs/LOG.md)
 
 
+def comparisons(n: int, cells: int) -> int:
+    """Of a vector with all cells: those of the sample in each round, then those of all vectors."""
+    return ROUNDS * min(n, training_rows(cells)) + n
+
+
 def fitted_cells(
     snapshot: Snapshot, cells: int | None, dims: int | None, seed: int, progress: Progress | None = None
 ) -> parts.NewPartition:
@@ -43,7 +48,7 @@ def fitted_cells(
     def told(rounds: int) -> None:
         if progress is not None:
             words = "centers" if rounds < ROUNDS else f"{n:,} vectors into cells"
-            progress(rounds * wanted, ROUNDS * wanted + n, words)
+            progress(rounds * wanted, comparisons(n, cells), words)
 
     told(0)
     metric = snapshot.manifest.metric
