@@ -86,6 +86,17 @@ def test_no_counter_example_to_the_bound(case: Case, data: st.DataObject) -> Non
     assert_as_brute_force(case, data)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_vectors_shorter_than_float32_can_square(metric: Metric) -> None:
+    """One over the norm of such a vector overflowed, and the sketch of all others with it (found by the soak)."""
+    case = Case(0, metric=metric, dtype="float32", dims=(1,), sizes=(6,), parts=("sketch-1@8",), scale=1e-23, decades=30)
+    with made(case) as index:
+        stored = naive.Stored(open_snapshot(index.path, derived))
+        for query in case.queries(4):
+            assert index.search(query, 3, exact=True).ids[0].tolist() == naive.brute(stored, query, 3, None)[0].tolist()
+
+
 @pytest.mark.parametrize("parts", [(), ("copy-24,50",), ("sketch-9@8",), ("sketch-9@8", "copy-24,50")])
 def test_close_vectors_far_from_the_origin(parts: tuple[str, ...]) -> None:
     """|x|² is 10⁷ times the squared distances: what <q, x> − |x|² / 2 tells is noise, and the order still right."""

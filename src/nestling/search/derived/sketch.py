@@ -27,6 +27,7 @@ WIDEST = {1: 2048, 2: 2048}  # dims of a sketch whose sums run in 16 bits
 _SAMPLE = 1 << 15  # rows that centers and steps are fitted on
 _TRUSTED = 1 << 12  # rows whose fit is good enough for other segments
 _CHUNK = 1 << 15  # positions coded in one go
+_NOTHING = 1e-70  # squared norm
 _SMALLEST = 1e-36  # a squared norm below has lost too much to underflow to bound a cosine
 _STEPS = {1: 1.5958, 2: 0.9957, 4: 0.3352}  # standard deviations (Max 1960, table II)
 
@@ -163,8 +164,8 @@ class Sketch:
         norms = np.einsum("nm,nm->n", x, x, dtype=np.float64)
         whole = segment.norms[-1][rows].astype(np.float64)
         if self.metric == "cosine":
-            with np.errstate(divide="ignore"):
-                inverse = np.where(norms > 0, 1 / np.sqrt(norms), 0)
+            inverse = np.zeros_like(norms)  # of what is too short to be scaled up in float32, and has a norm of 0 there
+            np.divide(1, np.sqrt(norms), out=inverse, where=norms > _NOTHING)
             x *= inverse.astype(np.float32)[:, None]
         return x, norms, whole
 
