@@ -90,7 +90,9 @@ def test_no_counter_example_to_the_bound(case: Case, data: st.DataObject) -> Non
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
 def test_vectors_shorter_than_float32_can_square(metric: Metric) -> None:
     """One over the norm of such a vector overflowed, and the sketch of all others with it (found by the soak)."""
-    case = Case(0, metric=metric, dtype="float32", dims=(1,), sizes=(6,), parts=("sketch-1@8",), scale=1e-23, decades=30)
+    case = Case(
+        0, metric=metric, dtype="float32", dims=(1,), sizes=(6,), parts=("sketch-1@8",), scale=1e-23, decades=30
+    )
     with made(case) as index:
         stored = naive.Stored(open_snapshot(index.path, derived))
         for query in case.queries(4):
