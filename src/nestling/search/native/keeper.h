@@ -50,11 +50,9 @@ inline Key select_best(Key *keys, std::size_t count, std::size_t keep, Key *spar
 class Keeper {
    public:
     void start(std::size_t keep, float threshold) {
-        keep_ = keep;
         count_ = 0;
         threshold_ = threshold;
-        const std::size_t room = std::max(2 * keep, keep + 8 * kBlock) + kBlock;
-        if (keys_.size() < room) keys_.resize(room);
+        resize(keep);
     }
     float threshold() const { return threshold_; }
     std::size_t size() const { return count_; }
@@ -62,10 +60,10 @@ class Keeper {
     Key *end() { return keys_.data() + count_; }
 
     Key *free() {
-        if (keys_.size() - count_ < kBlock) cut();
+        if (room() < kBlock) cut();
         return keys_.data() + count_;
     }
-    std::size_t room() const { return keys_.size() - count_; }
+    std::size_t room() const { return full_ - count_; }
     void took(std::size_t n) { count_ += n; }
 
     void put(Key key) {
@@ -98,15 +96,21 @@ class Keeper {
         } else {
             threshold_ = -std::numeric_limits<float>::infinity();
         }
-        keep_ = keep;
-        const std::size_t room = std::max(2 * keep, keep + 8 * kBlock) + kBlock;
-        if (keys_.size() < room) keys_.resize(room);
+        resize(keep);
     }
     bool guessed() const { return threshold_ > -std::numeric_limits<float>::infinity(); }
 
    private:
+    // How much is held before it is cut follows from `keep` alone: a buffer that an earlier, longer shortlist left must not
+    // delay the threshold of this one.
+    void resize(std::size_t keep) {
+        keep_ = keep;
+        full_ = std::max(2 * keep, keep + 8 * kBlock) + kBlock;
+        if (keys_.size() < full_) keys_.resize(full_);
+    }
+
     std::vector<Key> keys_, spare_;
-    std::size_t keep_ = 0, count_ = 0;
+    std::size_t keep_ = 0, count_ = 0, full_ = 0;
     float threshold_ = 0;
 };
 
