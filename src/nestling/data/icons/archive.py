@@ -126,5 +126,5 @@ def _parsed(prefix: str, info: Mapping[str, Any], given: dict[str, Any]) -> Icon
         Drawing(name, box(i, "left", 0), box(i, "top", 0), box(i, "width", 16), box(i, "height", 16), str(i["body"]))
         for name, i in icons.items()
     )
-    words = (tuple(cast(dict[str, str], given.get(key) or {})) for key in ("prefixes", "suffixes"))
-    return IconSet(prefix, info, *words, drawings)
+    first, last = (tuple(cast(dict[str, str], given.get(key) or {})) for key in ("prefixes", "suffixes"))
+    return IconSet(prefix, info, first, last, drawings)

@@ -72,6 +72,7 @@ class Recipe:
 @cache
 def recipe() -> Recipe:
     """The lists of this package."""
-    lists: dict[str, Any] = json.loads(files(__package__).joinpath("recipe.json").read_text("utf-8"))
+    lists: dict[str, Any] = json.loads(files("nestling.data.icons").joinpath("recipe.json").read_text("utf-8"))
     sets = {name for name, kind in Recipe.__annotations__.items() if kind == "frozenset[str]"}
-    return Recipe(**{name: frozenset(value) if name in sets else value for name, value in lists.items()})
+    given: dict[str, Any] = {name: frozenset(value) if name in sets else value for name, value in lists.items()}
+    return Recipe(**given)
