@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import nestling
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("losses", "models", "data", "training", "search", "evaluation", "baselines")
+PACKAGES = ("losses", "models", "data", "data.icons", "training", "search", "evaluation", "baselines")
 
 
 def documented(section: str) -> set[str]:
@@ -35,7 +36,7 @@ def test_the_public_names_are_the_documented_ones() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_each_packages_names_are_the_documented_ones(package: str) -> None:
-    module = getattr(nestling, package)
+    module = importlib.import_module(f"nestling.{package}")
     assert set(module.__all__) == documented(f"nestling.{package}")
     assert all(getattr(module, name, None) is not None for name in module.__all__)
 

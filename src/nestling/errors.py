@@ -83,7 +83,14 @@ class MissingExtraError(NestlingError, ImportError):
     """An optional dependency is not installed."""
 
 
-EXTRAS = {"torch": "train", "accelerate": "train", "PIL": "images", "pyarrow": "parquet", "matplotlib": "report"}
+EXTRAS = {
+    "torch": "train",
+    "accelerate": "train",
+    "PIL": "images",
+    "resvg_py": "images",
+    "pyarrow": "parquet",
+    "matplotlib": "report",
+}
 """Optional module → the extra of Nestling that brings it."""
 
 

@@ -10,14 +10,10 @@ import contextlib
 import gzip
 import io
 import math
-import os
 import shutil
-import subprocess
 import tempfile
-import urllib.request
 import zlib
-from collections.abc import Callable, Iterable
-from http.client import HTTPException
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +21,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nestling.data.cache import check_sha256, data_folder
+from nestling.data.fetching import SOCKET_SECONDS, Say, by_http, by_program, check_address, silent
 from nestling.data.images import LabelledImages
 from nestling.errors import ChecksumError, DataError, InputError
 from nestling.files import write_file
@@ -44,11 +41,6 @@ CLASSES = (
 ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 PACKAGE = "dataset-fashion-mnist"
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-
-_SOCKET_SECONDS = 15
-_APT_SECONDS = 600
-
-Say = Callable[[str], object]
 
 
 class _Published(NamedTuple):
@@ -91,10 +83,9 @@ def fashion_mnist(
     """
     if split not in _SPLITS:
         raise InputError.of("split", '"train" or "test"', repr(split))
-    if not address.startswith(("http://", "https://")):
-        raise InputError.of("address", "an http or https address", repr(address))
+    check_address(address)
     names = [name for name in _FILES if name.startswith(_SPLITS[split])]
-    found = _find(names, fetch=fetch, say=say or _silent, address=address)
+    found = _find(names, fetch=fetch, say=say or silent, address=address)
     pixels, labels = (read_idx(found[name]) for name in names)
     return LabelledImages(pixels[:, None], labels.astype(np.int64), CLASSES)
 
@@ -205,20 +196,8 @@ def _unpack_and_keep(packed: dict[str, bytes], cache: Path, say: Say) -> dict[st
 
 
 def _by_http(names: Iterable[str], address: str, say: Say) -> dict[str, bytes]:
-    return {name: _fetched(address.rstrip("/") + "/" + name, name, say) for name in sorted(names)}
-
-
-def _fetched(url: str, name: str, say: Say) -> bytes:
-    say(f"Fetching {url}")
-    limit = _packed_limit(name)
-    try:
-        with urllib.request.urlopen(url, timeout=_SOCKET_SECONDS) as response:  # noqa: S310 (http or https)
-            data: bytes = response.read(limit + 1)
-    except (OSError, HTTPException, ValueError) as error:
-        raise DataError(f"{url} could not be fetched: {error}.") from error
-    if len(data) > limit:
-        raise DataError(f"{url} is longer than {name} can be.")
-    return data
+    base = address.rstrip("/")
+    return {name: by_http(f"{base}/{name}", _packed_limit(name), name, say) for name in sorted(names)}
 
 
 def _by_apt(names: Iterable[str], address: str, say: Say) -> dict[str, bytes]:  # noqa: ARG001 (one form for all ways)
@@ -262,29 +241,7 @@ def _download_package(folder: Path, say: Say) -> None:
 
 def _run(command: list[str], folder: Path) -> None:
     if command[0] == "apt-get":
-        timeouts = [f"Acquire::{scheme}::Timeout={_SOCKET_SECONDS}" for scheme in ("http", "https")]
+        timeouts = [f"Acquire::{scheme}::Timeout={SOCKET_SECONDS}" for scheme in ("http", "https")]
         options = [part for option in ("Acquire::Retries=1", *timeouts) for part in ("-o", option)]
         command = [command[0], "-q", *options, *command[1:]]
-    try:
-        subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_APT_SECONDS,
-            check=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise DataError(f"{command[0]} did not finish in {_APT_SECONDS} seconds.") from error
-    except subprocess.CalledProcessError as error:
-        lines = [line for line in str(error.stderr).splitlines() if line.startswith("E:")]
-        raise DataError(f"{command[0]} failed: {lines[-1] if lines else error.returncode}.") from error
-    except OSError as error:
-        raise DataError(f"{command[0]} could not be started: {error}.") from error
-
-
-def _silent(_: str) -> None:
-    pass
+    by_program(command, folder)

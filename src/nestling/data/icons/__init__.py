@@ -1,0 +1,58 @@
+"""Icons: what is drawn is the class, and up to a hundred designers drew it.
+
+390,629 SVG icons in 243 sets (npm's ``@iconify/json``), each set with its own licence; those of free licences and one
+colour are named alike (`naming`), drawn (`drawing`) and split by family (`families`). Nothing is redistributed: the
+archive is fetched once, and the pack that is made of it stays on this machine, with a manifest of licences.
+"""
+
+from __future__ import annotations
+
+from nestling.data.fetching import Say, silent
+from nestling.data.icons.families import IconPart, Icons, split_by_family
+from nestling.data.icons.pack import FEWEST_SETS, Pack, Progress, pack_of
+from nestling.data.icons.recipe import recipe
+from nestling.errors import InputError
+
+SIZES = (32, 64)
+NAMES = {"icons-600": 20, "icons-1500": FEWEST_SETS}
+"""Data set → how many sets draw each of its classes at least."""
+
+__all__ = ["NAMES", "SIZES", "IconPart", "Icons", "Pack", "icon_pack", "icons"]
+
+
+def icons(
+    name: str = "icons-600",
+    *,
+    size: int = 32,
+    seed: int = 0,
+    fetch: bool = True,
+    say: Say | None = None,
+    progress: Progress | None = None,
+) -> Icons:
+    """Load a data set of icons, grey, ink is 255: about 55,000 images of 580 classes, or 80,000 of 1,470.
+
+    Args:
+        name: "icons-600" (classes that at least 20 sets draw) or "icons-1500" (10 sets).
+        size: pixels of a side, 32 or 64.
+        seed: of the families drawn for validation and test.
+        fetch: may the archive be fetched (104 MB, once) when the machine has none?
+        say: called with a sentence whenever something takes time.
+        progress: called as ``progress(done, total, words)`` while icons are drawn, which happens once.
+
+    Raises:
+        InputError: there is no such data set or size.
+        ChecksumError: the archive or the pack is damaged.
+        DataError: there is no archive, and none was fetched.
+        MissingExtraError: resvg or Pillow is not installed.
+    """
+    if name not in NAMES:
+        raise InputError.of("name", " or ".join(NAMES), repr(name))
+    pack = icon_pack(size, fetch=fetch, say=say, progress=progress)
+    return split_by_family(pack, recipe(), fewest_sets=NAMES[name], seed=seed)
+
+
+def icon_pack(size: int = 32, *, fetch: bool = True, say: Say | None = None, progress: Progress | None = None) -> Pack:
+    """All images of both data sets with their origins and licences; arguments and errors as of `icons`."""
+    if size not in SIZES:
+        raise InputError.of("size", " or ".join(map(str, SIZES)), size)
+    return pack_of(recipe(), size, fetch=fetch, say=say or silent, progress=progress)
