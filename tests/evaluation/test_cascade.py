@@ -1,0 +1,202 @@
+"""Cascades against stupid loops, and the promise against many draws."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nestling import Nesting
+from nestling.errors import InputError, ShapeError
+from nestling.evaluation import cascade
+from nestling.evaluation.cascade import Cascade, calibrated, fit, frontier, greedy, oracle
+
+NESTING = Nesting((8, 16, 32, 64))
+
+
+def drawn(n: int, seed: int, classes: int = 10, heat: float = 1.0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Logits of growing quality, whose softmax is honest at a heat of 1."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=n)
+    ease = rng.gamma(2.0, 1.0, n)
+    noise = rng.normal(size=(n, classes))
+    logits = []
+    for strength in (1.0, 1.6, 2.0, 2.2):
+        z = 0.7 * noise + 0.7 * rng.normal(size=(n, classes))
+        z[np.arange(n), labels] += strength * ease
+        logits.append(heat * z)
+    return logits, labels
+
+
+def naive(logits: list[np.ndarray], thresholds: tuple[float, ...], temperatures: tuple[float, ...]) -> list[tuple[int, int]]:
+    """(class, place) of each item, by a loop."""
+    found = []
+    for i in range(len(logits[0])):
+        for k, z in enumerate(logits):
+            e = np.exp(z[i] / temperatures[k] - (z[i] / temperatures[k]).max())
+            if k == len(logits) - 1 or e.max() / e.sum() > thresholds[k]:
+                found.append((int(z[i].argmax()), k))
+                break
+    return found
+
+
+def test_a_cascade_answers_as_the_loop_does() -> None:
+    logits, _ = drawn(300, 0)
+    one = Cascade(NESTING, (0.6, 0.9, np.inf), (1.0, 2.0, 0.5, 1.0))
+    answers = one.answers(logits)
+    assert list(zip(answers.predicted.tolist(), answers.used.tolist(), strict=True)) == naive(
+        logits, one.thresholds, one.temperatures
+    )
+    assert set(answers.used.tolist()) == {0, 1, 3}
+
+
+def test_dims_are_counted_both_ways() -> None:
+    one = Cascade(NESTING, (0.5,) * 3, (1.0,) * 4)
+    assert one.expected_dims(np.array([0, 1, 3, 3])) == ((8 + 16 + 64 + 64) / 4, (8 + 24 + 120 + 120) / 4)
+
+
+def test_the_papers_rule_by_a_double_loop() -> None:
+    logits, labels = drawn(400, 1)
+    found = greedy(logits, labels, NESTING)
+    for i, threshold in enumerate(found.thresholds):
+        best, at = -1.0, 0.0
+        for t in np.linspace(0.1, 1, 100):
+            pair = naive(logits[i : i + 2], (t,), (1.0, 1.0))
+            accuracy = np.mean([predicted == label for (predicted, _), label in zip(pair, labels, strict=True)])
+            if accuracy > best:
+                best, at = float(accuracy), float(t)
+        assert threshold == at
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 14), st.sampled_from((1e-3, 1e-2, 0.1, 0.5)))
+def test_no_single_threshold_can_be_improved(seed: int, n: int, price: float) -> None:
+    """Each threshold costs least given the others; every other cut is tried by a loop."""
+    logits, labels = drawn(n, seed, classes=3)
+    known = cascade._Known.of(logits, labels, NESTING, (1.0,) * 4)
+    found = cascade._descended(known, (np.inf,) * 3, price / 64)
+
+    def cost(thresholds: tuple[float, ...]) -> float:
+        return n * (1 - known.accuracy(thresholds) + price / 64 * known.dims(thresholds))
+
+    least = cost(found)
+    for i in range(3):
+        for cut in (*known.confidence[i] - 1e-12, np.inf):
+            assert cost((*found[:i], float(cut), *found[i + 1 :])) >= least - 1e-9
+
+
+def test_the_frontier_is_near_the_best_of_all_thresholds() -> None:
+    """On 9 items all combinations of cuts can be tried."""
+    gaps = []
+    for seed in range(8):
+        logits, labels = drawn(9, seed, classes=3)
+        logits = logits[:3]
+        nesting = Nesting((8, 16, 32))
+        temperatures = tuple(calibrated(z, labels) for z in logits)
+        known = cascade._Known.of(logits, labels, nesting, temperatures)
+        cuts = [[*(row - 1e-12), np.inf] for row in known.confidence[:-1]]
+        every = [(known.accuracy(pair), known.dims(pair)) for pair in itertools.product(*cuts)]
+        for one in frontier(logits, labels, nesting):
+            accuracy, dims = known.accuracy(one.thresholds), known.dims(one.thresholds)
+            fewest = min(d for a, d in every if a >= accuracy - 1e-12)
+            gaps.append(dims / fewest)
+            assert dims >= fewest - 1e-9
+    assert np.mean(gaps) < 1.05
+
+
+def test_the_frontier_rises_and_falls_together() -> None:
+    logits, labels = drawn(2000, 3)
+    path = frontier(logits, labels, NESTING)
+    points = []
+    for one in path:
+        answers = one.answers(logits)
+        points.append((np.mean(answers.predicted == labels), one.expected_dims(answers.used)[0]))
+    assert len(points) > 5
+    assert all(a[0] >= b[0] and a[1] > b[1] for a, b in itertools.pairwise(points))
+
+
+def test_better_than_the_papers_rule_at_equal_dims() -> None:
+    """Fitted on 3,000 items, compared on 20,000 others, mean of five draws."""
+    gains = []
+    for seed in range(5):
+        logits, labels = drawn(3000, seed)
+        fresh, truth = drawn(20_000, 100 + seed)
+        theirs = greedy(logits, labels, NESTING)
+        answers = theirs.answers(fresh)
+        dims, accuracy = theirs.expected_dims(answers.used)[0], np.mean(answers.predicted == truth)
+        ours = [(one.expected_dims((said := one.answers(fresh)).used)[0], np.mean(said.predicted == truth)) for one in frontier(logits, labels, NESTING)]
+        gains.append(max(a for d, a in ours if d <= dims) - accuracy)
+    assert np.mean(gains) > 0, gains
+
+
+def test_the_promise_holds_as_often_as_it_says() -> None:
+    """Fitted on 600 items, 120 times; broken at most in a twentieth of the draws, but for chance."""
+    broken, saved = 0, []
+    for seed in range(120):
+        logits, labels = drawn(600, seed)
+        fresh, truth = drawn(20_000, 10_000 + seed)
+        target = 0.93 * float(np.mean(fresh[-1].argmax(1) == truth))
+        one = fit(logits, labels, NESTING, target_accuracy=target, confidence=0.95, seed=seed)
+        said = one.answers(fresh)
+        broken += bool(np.mean(said.predicted == truth) < target)
+        saved.append(one.expected_dims(said.used)[0])
+    assert broken <= 12  # P(Binomial(120, .05) > 12) < .01
+    assert np.mean(saved) < 40
+
+
+@pytest.mark.parametrize("heat", [0.3, 1.0, 4.0])
+def test_temperatures_undo_heat(heat: float) -> None:
+    logits, labels = drawn(20_000, 5)
+    plain = calibrated(logits[0], labels)
+    assert calibrated(heat * logits[0], labels) == pytest.approx(heat * plain, rel=0.02)
+
+
+def test_temperature_by_a_grid() -> None:
+    logits, labels = drawn(500, 6)
+    z = 3 * logits[1]
+
+    def loss(t: float) -> float:
+        p = np.exp(z / t) / np.exp(z / t).sum(axis=1, keepdims=True)
+        return float(-np.log(p[np.arange(500), labels]).mean())
+
+    grid = np.geomspace(0.1, 10, 400)
+    assert calibrated(z, labels) == pytest.approx(grid[np.argmin([loss(t) for t in grid])], rel=0.02)
+
+
+def test_the_oracle_by_a_loop() -> None:
+    logits, labels = drawn(200, 7)
+    predicted = np.stack([z.argmax(axis=1) for z in logits])
+    right = dims = 0
+    for i in range(200):
+        first = next((k for k in range(4) if predicted[k, i] == labels[i]), None)
+        right += first is not None
+        dims += NESTING.dims[3 if first is None else first]
+    assert oracle(predicted, labels, NESTING) == (right / 200, dims / 200)
+
+
+def test_what_is_refused() -> None:
+    logits, labels = drawn(50, 0)
+    with pytest.raises(InputError, match=r"promisable.*last prefix alone is right in 0\.\d+ of 50 items. Lower it"):
+        fit(logits, labels, NESTING, target_accuracy=0.9999)
+    for bad in (0.0, 1.0, 1.5):
+        with pytest.raises(InputError, match="between 0 and 1"):
+            fit(logits, labels, NESTING, target_accuracy=bad)
+        with pytest.raises(InputError, match="confidence must be between"):
+            fit(logits, labels, NESTING, target_accuracy=0.5, confidence=bad)
+    with pytest.raises(ShapeError, match="of 4 prefixes; got 3"):
+        greedy(logits[:3], labels, NESTING)
+    with pytest.raises(ShapeError, match="one for each of 50 rows"):
+        greedy(logits, labels[:49], NESTING)
+    with pytest.raises(ShapeError, match="of one shape"):
+        greedy([*logits[:3], logits[3][:40]], labels, NESTING)
+    with pytest.raises(InputError, match="finite"):
+        greedy([*logits[:3], np.full_like(logits[3], np.nan)], labels, NESTING)
+    with pytest.raises(ShapeError, match="3 and 4, as 4 prefixes need; got 2 and 4"):
+        Cascade(NESTING, (0.5, 0.5), (1.0,) * 4)
+    with pytest.raises(ShapeError, match="one for each"):
+        calibrated(logits[0], labels[:3])
+    with pytest.raises(ShapeError, match=r"\(4, 50\)"):
+        oracle(np.zeros((3, 50), np.int64), labels, NESTING)
