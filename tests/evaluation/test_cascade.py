@@ -31,7 +31,9 @@ def drawn(n: int, seed: int, classes: int = 10, heat: float = 1.0) -> tuple[list
     return logits, labels
 
 
-def naive(logits: list[np.ndarray], thresholds: tuple[float, ...], temperatures: tuple[float, ...]) -> list[tuple[int, int]]:
+def naive(
+    logits: list[np.ndarray], thresholds: tuple[float, ...], temperatures: tuple[float, ...]
+) -> list[tuple[int, int]]:
     """(class, place) of each item, by a loop."""
     found = []
     for i in range(len(logits[0])):
@@ -45,7 +47,7 @@ def naive(logits: list[np.ndarray], thresholds: tuple[float, ...], temperatures:
 
 def test_a_cascade_answers_as_the_loop_does() -> None:
     logits, _ = drawn(300, 0)
-    one = Cascade(NESTING, (0.6, 0.9, np.inf), (1.0, 2.0, 0.5, 1.0))
+    one = Cascade(NESTING, (0.9, 0.7, np.inf), (1.0, 1.0, 0.5, 1.0))
     answers = one.answers(logits)
     assert list(zip(answers.predicted.tolist(), answers.used.tolist(), strict=True)) == naive(
         logits, one.thresholds, one.temperatures
@@ -127,23 +129,31 @@ def test_better_than_the_papers_rule_at_equal_dims() -> None:
         theirs = greedy(logits, labels, NESTING)
         answers = theirs.answers(fresh)
         dims, accuracy = theirs.expected_dims(answers.used)[0], np.mean(answers.predicted == truth)
-        ours = [(one.expected_dims((said := one.answers(fresh)).used)[0], np.mean(said.predicted == truth)) for one in frontier(logits, labels, NESTING)]
+        ours = [
+            (one.expected_dims((said := one.answers(fresh)).used)[0], np.mean(said.predicted == truth))
+            for one in frontier(logits, labels, NESTING)
+        ]
         gains.append(max(a for d, a in ours if d <= dims) - accuracy)
     assert np.mean(gains) > 0, gains
 
 
 def test_the_promise_holds_as_often_as_it_says() -> None:
-    """Fitted on 600 items, 120 times; broken at most in a twentieth of the draws, but for chance."""
-    broken, saved = 0, []
-    for seed in range(120):
-        logits, labels = drawn(600, seed)
-        fresh, truth = drawn(20_000, 10_000 + seed)
-        target = 0.93 * float(np.mean(fresh[-1].argmax(1) == truth))
-        one = fit(logits, labels, NESTING, target_accuracy=target, confidence=0.95, seed=seed)
+    """Fitted on 1,500 items, 60 times; broken in at most a twentieth of the draws, but for chance. Some draws are too
+    unlucky to promise anything."""
+    broken, saved = 0, list[float]()
+    for seed in range(60):
+        logits, labels = drawn(1500, seed)
+        fresh, truth = drawn(10_000, 10_000 + seed)
+        target = 0.95 * float(np.mean(fresh[-1].argmax(1) == truth))
+        try:
+            one = fit(logits, labels, NESTING, target_accuracy=target, confidence=0.95, seed=seed)
+        except InputError:
+            continue
         said = one.answers(fresh)
         broken += bool(np.mean(said.predicted == truth) < target)
         saved.append(one.expected_dims(said.used)[0])
-    assert broken <= 12  # P(Binomial(120, .05) > 12) < .01
+    assert broken <= 8  # P(Binomial(60, .05) > 8) < .003
+    assert len(saved) > 30
     assert np.mean(saved) < 40
 
 

@@ -39,7 +39,9 @@ def icons_(
 ) -> None:
     """Fetch 280,000 SVG icons (104 MB, by npm), draw those of the classes that many designers draw, and check them.
 
-    What an icon shows is its class. Drawing takes about a minute, once. Example: `nestling data icons --sheet icons.png`
+    What an icon shows is its class. Drawing takes about a minute, once.
+
+    Example: `nestling data icons --sheet icons.png`
     """
     from nestling.studies.icon_data import contact_sheet, described
 

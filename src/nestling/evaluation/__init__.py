@@ -1,11 +1,13 @@
 """Arrays in, rows out: what embeddings, heads and plans are worth. No models, no torch."""
 
+from nestling.evaluation.cascade import Cascade
 from nestling.evaluation.linear import LinearProbe, linear_probe, probe_each, top1_rows
 from nestling.evaluation.neighbors import OneNN, one_nn
 from nestling.evaluation.report import Row, dump_rows, load_rows, read_rows, save_rows
 from nestling.evaluation.retrieval import class_rows, relevance, retrieval_rows
 
 __all__ = [
+    "Cascade",
     "LinearProbe",
     "OneNN",
     "Row",

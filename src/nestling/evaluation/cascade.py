@@ -5,13 +5,18 @@ exceeds its threshold, and by the last one otherwise. `greedy` finds thresholds 
 finds them together, for the fewest expected dims at a wanted accuracy, and promises that accuracy.
 """
 
+# scipy ships no types; its objects are Any here.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from nestling.errors import InputError, ShapeError
 from nestling.nesting import Nesting
@@ -57,11 +62,11 @@ class Cascade:
             got = f"{len(self.thresholds)} and {len(self.temperatures)}"
             raise ShapeError.of("thresholds and temperatures", f"{k - 1} and {k}, as {k} prefixes need", got)
 
-    def answers(self, logits: Sequence[Float[np.ndarray, "n c"]]) -> Answers:
+    def answers(self, logits: Sequence[np.ndarray]) -> Answers:
         """Classify by the first prefix that is sure.
 
         Args:
-            logits: of each prefix, smallest first; those behind the cascade's last prefix are not read.
+            logits: (n, c) of each prefix, smallest first; those behind the cascade's last prefix are not read.
 
         Raises:
             ShapeError: fewer than the prefixes, or not of one shape.
@@ -80,7 +85,7 @@ class Cascade:
         return float(dims[used].mean()), float(np.cumsum(dims)[used].mean())
 
 
-def calibrated(logits: Float[np.ndarray, "n c"], labels: Int64[np.ndarray, " n"]) -> float:
+def calibrated(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature at which the softmax of logits / T has the smallest negative log-likelihood (Guo et al. 2017).
 
     Returns:
@@ -89,8 +94,9 @@ def calibrated(logits: Float[np.ndarray, "n c"], labels: Int64[np.ndarray, " n"]
     Raises:
         ShapeError: not one label for each row of logits.
     """
-    from scipy.optimize import minimize_scalar
+    from scipy import optimize
 
+    search: Any = optimize.minimize_scalar
     z = _checked(logits)
     if labels.shape != (len(z),):
         raise ShapeError.of("labels", f"one for each of {len(z)} rows", f"shape {labels.shape}")
@@ -102,13 +108,11 @@ def calibrated(logits: Float[np.ndarray, "n c"], labels: Int64[np.ndarray, " n"]
         return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[at, labels]).mean())
 
     low, high = np.log(_TEMPERATURES)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-3})
+    found: Any = search(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-3})
     return float(np.exp(found.x))
 
 
-def greedy(
-    logits: Sequence[Float[np.ndarray, "n c"]], labels: Int64[np.ndarray, " n"], nesting: Nesting
-) -> Cascade:
+def greedy(logits: Sequence[np.ndarray], labels: np.ndarray, nesting: Nesting) -> Cascade:
     """The paper's rule: for neighbours m_i and m_{i+1} the smallest t of linspace(0.1, 1, 100) with the best accuracy
     when m_i answers if its largest softmax exceeds t and m_{i+1} otherwise. No temperature, no promise.
 
@@ -119,14 +123,14 @@ def greedy(
     found: list[float] = []
     for i in range(len(nesting) - 1):
         sure = known.confidence[i] > _GRID[:, None]
-        accuracy = np.where(sure, known.right[i], known.right[i + 1]).mean(axis=1)
+        accuracy: np.ndarray = np.where(sure, known.right[i], known.right[i + 1]).mean(axis=1)
         found.append(float(_GRID[int(np.argmax(accuracy))]))
     return Cascade(nesting, tuple(found), (1.0,) * len(nesting))
 
 
 def fit(
-    logits: Sequence[Float[np.ndarray, "n c"]],
-    labels: Int64[np.ndarray, " n"],
+    logits: Sequence[np.ndarray],
+    labels: np.ndarray,
     nesting: Nesting,
     *,
     target_accuracy: float,
@@ -152,8 +156,9 @@ def fit(
             what the last prefix reaches.
         ShapeError: logits and labels that do not fit the nesting.
     """
-    from scipy.stats import binom
+    from scipy import stats
 
+    tail: Any = stats.binom.cdf
     if not 0 < target_accuracy < 1:
         raise InputError.of("target_accuracy", "between 0 and 1", target_accuracy)
     if not 0 < confidence < 1:
@@ -171,7 +176,7 @@ def fit(
     for thresholds in path:
         accuracy, dims = held.accuracy(thresholds), held.dims(thresholds)
         wrong = round((1 - accuracy) * len(apart))
-        if binom.cdf(wrong, len(apart), 1 - target_accuracy) > 1 - confidence:
+        if tail(wrong, len(apart), 1 - target_accuracy) > 1 - confidence:
             break
         if best is None or dims <= best[0]:
             best = dims, thresholds
@@ -182,11 +187,10 @@ def fit(
     return Cascade(nesting, best[1], temperatures, target_accuracy)
 
 
-def frontier(
-    logits: Sequence[Float[np.ndarray, "n c"]], labels: Int64[np.ndarray, " n"], nesting: Nesting
-) -> list[Cascade]:
-    """Cascades of which none is both cheaper and more accurate on these items, the most accurate first; temperatures are
-    calibrated on them too, and nothing is promised.
+def frontier(logits: Sequence[np.ndarray], labels: np.ndarray, nesting: Nesting) -> list[Cascade]:
+    """Cascades of which none is both cheaper and more accurate on these items, the most accurate first.
+
+    Temperatures are calibrated on the same items, and nothing is promised.
 
     Raises:
         ShapeError, InputError: logits and labels that do not fit the nesting.
@@ -196,9 +200,7 @@ def frontier(
     return [Cascade(nesting, thresholds, temperatures) for thresholds in _frontier(known)]
 
 
-def oracle(
-    predicted: Int64[np.ndarray, "k n"], labels: Int64[np.ndarray, " n"], nesting: Nesting
-) -> tuple[float, float]:
+def oracle(predicted: np.ndarray, labels: np.ndarray, nesting: Nesting) -> tuple[float, float]:
     """Accuracy and mean dims if one knew the smallest prefix that is right; where none is, all dims are read.
 
     Raises:

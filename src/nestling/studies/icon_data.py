@@ -34,7 +34,9 @@ def described(size: int, seed: int, watch: Watch) -> None:
         near = 100 * float(data.test.near.mean()) if len(data.test) else 0.0
         families = [str(len(set(part.families.tolist()))) for part in parts]
         numbers = [f"{len(part):,}" for part in parts]
-        lines.append([name, f"{len(data.classes):,}", *numbers, "/".join(families), f"{near:.1f} %", f"{data.copies:,}"])
+        lines.append(
+            [name, f"{len(data.classes):,}", *numbers, "/".join(families), f"{near:.1f} %", f"{data.copies:,}"]
+        )
     columns = ["", "classes", "train", "validation", "test", "families", "test near train", "copies left out"]
     watch.table(f"Icons, {size} × {size}, split by family (seed {seed})", columns, lines)
     sets = Counter(licence.licence for licence in pack.licences.values())

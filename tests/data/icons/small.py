@@ -40,12 +40,20 @@ def archive(path: Path, sets: Mapping[str, Mapping[str, Any]], infos: Mapping[st
 
 def info(licence: str = "MIT", **more: Any) -> dict[str, Any]:
     """What the package says of a set."""
-    return {"name": "A set", "author": {"name": "Somebody"}, "license": {"spdx": licence, "url": "https://x.test"}} | more
+    return {
+        "name": "A set",
+        "author": {"name": "Somebody"},
+        "license": {"spdx": licence, "url": "https://x.test"},
+    } | more
 
 
 def twelve() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Twelve free sets, each its own family, that draw three ideas in their own words."""
-    words = {"home": ("home", "house-outline", "home-2"), "plus": ("add", "plus-fill"), "minus": ("remove", "minus-bold")}
+    words = {
+        "home": ("home", "house-outline", "home-2"),
+        "plus": ("add", "plus-fill"),
+        "minus": ("remove", "minus-bold"),
+    }
     sets: dict[str, dict[str, Any]] = {}
     for number in range(12):
         icons = {names[number % len(names)]: shape(idea, number / 8) for idea, names in words.items()}

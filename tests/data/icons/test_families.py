@@ -32,7 +32,7 @@ def test_no_family_on_two_sides_and_no_drawing_twice_in_a_class(seed: int) -> No
     data = split_by_family(drawn(seed), recipe(), fewest_sets=10, seed=seed)
     parts = (data.train, data.val, data.test)
     sides = [set(part.families.tolist()) for part in parts]
-    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert sum(map(len, sides)) == len(set.union(*sides))
     assert [len(side) for side in sides] == [28, 4, 8]
     seen = Counter(
         (int(label), image.tobytes())
@@ -106,7 +106,7 @@ def test_what_is_refused() -> None:
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm")
 def test_the_real_icons() -> None:
-    """Built once (104 MB, about a minute), then read. The counts are those of a first look at the same package, about."""
+    """Built once (104 MB, about a minute), then read; the counts are about those of a first look at the package."""
     data = icons()
     assert 560 <= len(data.classes) <= 600
     assert 52_000 <= sum(map(len, (data.train, data.val, data.test))) <= 56_000

@@ -18,7 +18,7 @@ NAMES = Names(recipe())
         ("ic", "round-add", "plus", "round"),
         ("ic", "twotone-add-24px", "plus", "twotone-24px"),
         ("x", "circle-alert", "alert-circle", ""),
-        ("x", "alert-circle-02", "alert-circle", "02"),
+        ("x", "alert-02", "alert", "02"),
         ("x", "trash-bin-3-line", "trash-trash", "3-line"),
         ("x", "numeric-9", "9-numeric", ""),  # the number is what it shows
         ("x", "heading-2", "2-heading", ""),

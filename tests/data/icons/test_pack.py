@@ -59,7 +59,9 @@ def test_the_manifest_tells_the_licence_of_every_image(recipe: Recipe, tmp_path:
     assert [json.loads(line)["licence"] for line in lines] == ["MIT"] * len(pack.pixels)
 
 
-def test_sets_without_a_free_licence_and_blank_icons_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sets_without_a_free_licence_and_blank_icons_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NESTLING_DATA", str(tmp_path))
     sets, infos = twelve()
     sets["paid"] = {"icons": {"home": shape("home")}, "width": 24, "height": 24}

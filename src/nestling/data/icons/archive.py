@@ -100,7 +100,7 @@ def icon_sets(path: Path, recipe: Recipe) -> Iterator[IconSet]:
                 if infos:
                     yield from (_parsed(p, infos[p], given) for p, given in held if _kept(p, infos, recipe))
                     held.clear()
-    except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is no archive of icon sets: {error}. Delete it and fetch it again.") from error
     if not infos:
         raise DataError(f"{path} is no archive of icon sets: it lists none. Delete it and fetch it again.")
@@ -123,7 +123,9 @@ def _parsed(prefix: str, info: Mapping[str, Any], given: dict[str, Any]) -> Icon
 
     icons = cast(dict[str, dict[str, Any]], given["icons"])
     drawings = tuple(
-        Drawing(name, box(i, "left", 0), box(i, "top", 0), box(i, "width", 16), box(i, "height", 16), str(i["body"]))
+        Drawing(
+            name, box(i, "left", 0.0), box(i, "top", 0.0), box(i, "width", 16.0), box(i, "height", 16.0), str(i["body"])
+        )
         for name, i in icons.items()
     )
     first, last = (tuple(cast(dict[str, str], given.get(key) or {})) for key in ("prefixes", "suffixes"))
