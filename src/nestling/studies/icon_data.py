@@ -37,8 +37,9 @@ def described(size: int, seed: int, watch: Watch) -> None:
         lines.append(
             [name, f"{len(data.classes):,}", *numbers, "/".join(families), f"{near:.1f} %", f"{data.copies:,}"]
         )
-    columns = ["", "classes", "train", "validation", "test", "families", "test near train", "copies left out"]
+    columns = ["", "classes", "train", "val", "test", "families", "near", "copies"]
     watch.table(f"Icons, {size} × {size}, split by family (seed {seed})", columns, lines)
+    watch.say("near: test drawings that train has nearly the same in their class; copies: exact ones, left out")
     sets = Counter(licence.licence for licence in pack.licences.values())
     images = Counter(pack.licences[origin.set].licence for origin in pack.origins)
     rows = [[name, str(sets[name]), f"{count:,}"] for name, count in images.most_common()]
