@@ -6,7 +6,7 @@ import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -17,6 +17,7 @@ from nestling.data.icons.recipe import Recipe
 from nestling.errors import DataError
 from nestling.files import write_file
 
+_LIST, _SETS = Path("package/collections.json"), Path("package/json")
 _MEMBER_BYTES = 1 << 28  # the largest set has a tenth
 
 
@@ -80,34 +81,28 @@ def _packed_by_npm(recipe: Recipe, path: Path) -> None:
 
 
 def icon_sets(path: Path, recipe: Recipe) -> Iterator[IconSet]:
-    """The sets that the recipe keeps, in the order of the archive.
+    """The sets that the recipe keeps, in the order of the archive, which is read twice: first what it says of them.
 
     Raises:
         DataError: it is no archive of icon sets.
     """
-    infos: dict[str, Mapping[str, Any]] = {}
+    infos: dict[str, Any] = {}
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            held: list[tuple[str, dict[str, Any]]] = []
-            for member in archive:
-                where = Path(member.name)
-                if where.name == "collections.json" and where.parent.name == "package":
-                    infos = _read(archive, member)
-                elif where.suffix == ".json" and where.parent.name == "json":
-                    if infos and not _kept(where.stem, infos, recipe):
-                        continue
-                    held.append((where.stem, _read(archive, member)))
-                if infos:
-                    yield from (_parsed(p, infos[p], given) for p, given in held if _kept(p, infos, recipe))
-                    held.clear()
+        _, infos = next(_members(path, lambda where: where == _LIST), (_LIST, infos))
+        kept = {_SETS / f"{prefix}.json" for prefix, info in infos.items() if recipe.keeps(prefix, info)}
+        for where, given in _members(path, lambda where: where in kept):
+            yield _parsed(where.stem, infos[where.stem], given)
     except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is no archive of icon sets: {error}. Delete it and fetch it again.") from error
     if not infos:
         raise DataError(f"{path} is no archive of icon sets: it lists none. Delete it and fetch it again.")
 
 
-def _kept(prefix: str, infos: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> bool:
-    return prefix in infos and recipe.keeps(prefix, infos[prefix])
+def _members(path: Path, wanted: Callable[[Path], bool]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    with tarfile.open(path, "r:gz") as archive:
+        for member in archive:
+            if wanted(Path(member.name)):
+                yield Path(member.name), _read(archive, member)
 
 
 def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
