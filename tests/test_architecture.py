@@ -27,8 +27,8 @@ BELOW: dict[str, set[str]] = {
     "search": {"nesting", "metrics", "files"},
     "evaluation": {"nesting", "metrics", "search", "files"},
     "training": {"losses", "models", "data"},
-    "baselines": {"training", "models"},
-    "studies": {"evaluation", "baselines"},
+    "baselines": {"training", "models", "evaluation"},
+    "studies": {"baselines"},
     "cli": {"studies"},
 }
 TORCH_FREE = ("errors", "nesting", "files", "metrics", "data", "search", "evaluation")

@@ -135,3 +135,51 @@ def test_bootstrap_takes_correctness() -> None:
 def test_errors_say_what_is_wrong(call: object, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         call()  # type: ignore[operator]
+
+
+def test_groups_and_trainings_are_resampled_whole() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 50)
+    per_group = rng.normal(0, 1, 20)
+    a = np.stack([per_group[groups] + rng.normal(0, 0.1, 1000) for _ in range(3)])
+    b = np.zeros_like(a)
+    low, high = metrics.grouped_bootstrap(a, b, groups, seed=0, draws=4000)
+    assert low < a.mean() < high
+    wide = 2 * 1.96 * per_group.std() / np.sqrt(20)
+    assert high - low == pytest.approx(wide, rel=0.15)
+    narrow = metrics.paired_bootstrap(a[0], b[0], seed=0)
+    assert high - low > 4 * (narrow[1] - narrow[0])
+
+
+def test_trainings_that_differ_widen_the_interval() -> None:
+    a = np.stack([np.full(100, value) for value in (0.0, 1.0, 2.0)])
+    low, high = metrics.grouped_bootstrap(a, np.zeros_like(a), np.arange(100), seed=0)
+    assert low <= 1 / 3
+    assert high >= 5 / 3
+    assert metrics.grouped_bootstrap(a[:1], a[:1], np.zeros(100), seed=0) == (0.0, 0.0)
+
+
+def test_a_grouped_bootstrap_against_a_loop() -> None:
+    rng = np.random.default_rng(1)
+    a, groups = rng.random((2, 9)), np.array([5, 5, 7, 7, 7, 9, 9, 9, 9])
+    found = metrics.grouped_bootstrap(a, np.zeros_like(a), groups, seed=2, draws=200, confidence=0.5)
+    draw, means = np.random.default_rng(2), []
+    for _ in range(200):
+        chosen, trainings = draw.integers(3, size=3), draw.integers(2, size=2)
+        values = [a[t, q] for t in trainings for g in chosen for q in np.flatnonzero(groups == [5, 7, 9][g])]
+        means.append(np.mean(values))
+    assert found == pytest.approx(np.quantile(means, [0.25, 0.75]).tolist())
+
+
+@pytest.mark.parametrize(
+    ("a", "groups", "error"),
+    [
+        (np.ones(3), np.ones(3), ShapeError),
+        (np.ones((1, 3)), np.ones(2), ShapeError),
+        (np.ones((0, 3)), np.ones(3), ShapeError),
+        (np.full((1, 3), np.nan), np.ones(3), InputError),
+    ],
+)
+def test_a_grouped_bootstrap_refuses_what_does_not_fit(a: np.ndarray, groups: np.ndarray, error: type) -> None:
+    with pytest.raises(error):
+        metrics.grouped_bootstrap(a, a, groups, seed=0)

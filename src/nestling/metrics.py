@@ -144,6 +144,52 @@ def paired_bootstrap(
     return float(low), float(high)
 
 
+def grouped_bootstrap(
+    a: np.ndarray,
+    b: np.ndarray,
+    groups: np.ndarray,
+    *,
+    draws: int = 1000,
+    seed: int | np.random.Generator,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """The interval of mean(a − b) when whole groups of queries, and whole trainings, are resampled.
+
+    Queries of one group (icons of one designer, say) are right or wrong together, and so are the queries of one
+    training: `paired_bootstrap`, which takes each for itself, gives intervals that are too narrow.
+
+    Args:
+        a: (s, q) a number per training and query of one system.
+        b: (s, q) the same of the other; line i of both is compared.
+        groups: (q,) whole numbers.
+        draws, seed, confidence: as of `paired_bootstrap`.
+
+    Raises:
+        ShapeError, InputError: the arrays do not fit, hold NaN, or a number is out of range.
+    """
+    if a.ndim != 2 or a.shape != b.shape or groups.shape != a.shape[1:] or not a.size:
+        raise ShapeError.of(
+            "a, b and groups", "(s, q), (s, q) and (q,), not empty", f"{a.shape}, {b.shape} and {groups.shape}"
+        )
+    if draws < 1 or not 0 < confidence < 1:
+        raise InputError.of("draws and confidence", "at least 1 and between 0 and 1", f"{draws} and {confidence}")
+    difference = a.astype(np.float64) - b.astype(np.float64)
+    if not np.isfinite(difference).all():
+        raise InputError.of("a and b", "finite", "NaN or infinity", "Leave those queries out of both.")
+    _, codes = np.unique(groups, return_inverse=True)
+    count = int(codes.max()) + 1
+    sums = np.stack([np.bincount(codes, weights=line, minlength=count) for line in difference])
+    sizes = np.bincount(codes, minlength=count).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    means = np.empty(draws)
+    for draw in range(draws):
+        chosen = np.bincount(rng.integers(count, size=count), minlength=count)
+        trainings = rng.integers(len(sums), size=len(sums))
+        means[draw] = (sums[trainings] @ chosen).sum() / (len(sums) * (sizes @ chosen))
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
 def _resampled_means(
     values: Float64[np.ndarray, " q"], draws: int, rng: np.random.Generator
 ) -> Float64[np.ndarray, " draws"]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nestling.baselines import SVD, Baseline, FixedFeature, RandomFeatures
+from nestling.baselines import PCA, SVD, Baseline, FixedFeature, RandomFeatures, Slimmable
 from nestling.errors import InputError, ShapeError
 from nestling.models import ResidualEncoder
 from nestling.training import TrainConfig
@@ -53,7 +53,17 @@ def _fixed_feature() -> Baseline:
     )
 
 
-CASES = [(_svd, _features), (_random_features, _features), (_fixed_feature, _images)]
+def _slimmable() -> Baseline:
+    config = TrainConfig(epochs=10, batch_size=16, lr=1e-2, flip=False)
+    return Slimmable(
+        lambda generator: ResidualEncoder(WIDTH, size=12, stages=(4, WIDTH), ending="pooled", generator=generator),
+        config,
+        shares=(1 / 3, 1.0),
+    )
+
+
+CASES = [(_svd, _features), (PCA, _features), (_random_features, _features)]
+CASES += [(_fixed_feature, _images), (_slimmable, _images)]
 every = pytest.mark.parametrize(("make", "data"), CASES)
 Make, Data = Callable[[], Baseline], Callable[..., tuple[np.ndarray, np.ndarray]]
 

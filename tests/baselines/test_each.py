@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from nestling.baselines import SVD, FixedFeature, RandomFeatures
+from nestling.baselines import PCA, SVD, FixedFeature, RandomFeatures, Slimmable
+from nestling.baselines.slimmable import SlimmableNet
 from nestling.errors import InputError, ShapeError
 from nestling.models import ResidualEncoder
 from nestling.training import TrainConfig
@@ -84,3 +85,60 @@ def test_fixed_feature_runs_are_found_again_in_their_folder(tmp_path: Path) -> N
     first = _fixed(tmp_path).fit(images, labels).encode(images, 2)
     assert (tmp_path / "ff-2" / "log.jsonl").exists()
     np.testing.assert_array_equal(_fixed(tmp_path).fit(images, labels).encode(images, 2), first)
+
+
+def test_pca_codes_are_those_of_scikit_learn_up_to_sign() -> None:
+    from sklearn.decomposition import PCA as Theirs
+
+    x, labels = _features()
+    x += 5
+    theirs = Theirs(5).fit(x).transform(x[:20])
+    np.testing.assert_allclose(np.abs(PCA().fit(x, labels).encode(x[:20], 5)), np.abs(theirs), rtol=1e-3, atol=1e-3)
+
+
+def _slimmable_net() -> SlimmableNet:
+    encoder = ResidualEncoder(8, size=12, stages=(4, 8), ending="pooled", generator=torch.Generator().manual_seed(0))
+    return SlimmableNet(encoder, 3, shares=(0.5, 1.0), generator=torch.Generator().manual_seed(1))
+
+
+def test_a_slimmed_net_is_the_net_of_its_first_channels() -> None:
+    net = _slimmable_net().train()
+    images = torch.rand(16, 1, 12, 12)
+    for width in (4, 8, 4):
+        net(images, width)
+    narrow = ResidualEncoder(4, size=12, stages=(2, 4), ending="pooled")
+    theirs = narrow.state_dict()
+    for name, tensor in net.encoder.state_dict().items():
+        plain = name.replace(".norms.0.", ".").replace("conv.conv.", "conv.").replace("second.conv.", "second.")
+        if plain in theirs:
+            theirs[plain] = tensor[tuple(slice(n) for n in theirs[plain].shape)] if tensor.ndim else tensor
+    narrow.load_state_dict(theirs)
+    torch.testing.assert_close(net.eval()(images, 4), narrow.eval()(images))
+
+
+def test_batch_norms_of_the_widths_are_their_own() -> None:
+    net = _slimmable_net().train()
+    before = {name: t.clone() for name, t in net.state_dict().items()}
+    net(torch.rand(16, 1, 12, 12), 4)
+    changed = {name for name, t in net.state_dict().items() if not torch.equal(t, before[name])}
+    assert changed
+    assert all(".norms.0." in name for name in changed)
+
+
+def test_slimmable_cuts_below_its_narrowest_width_and_costs_less_there() -> None:
+    config = TrainConfig(epochs=2, batch_size=16, lr=1e-2)
+    baseline = Slimmable(
+        lambda g: ResidualEncoder(8, size=12, stages=(4, 8), ending="pooled", generator=g), config, shares=(0.5, 1.0)
+    ).fit(*_images())
+    x, _ = _images(10, seed=2)
+    assert [baseline.width(m) for m in (1, 4, 5, 8)] == [4, 4, 8, 8]
+    np.testing.assert_array_equal(baseline.encode(x, 3), baseline.encode(x, 4)[:, :3])
+    assert not np.array_equal(baseline.encode(x, 5)[:, :4], baseline.encode(x, 4))
+
+
+def test_what_cannot_be_slimmed_is_refused() -> None:
+    with pytest.raises(InputError, match="ends pooled"):
+        SlimmableNet(ResidualEncoder(8, size=12, stages=(4, 8)), 3)
+    for shares in ((0.5,), (1.0, 0.5), (0.0, 1.0)):
+        with pytest.raises(InputError, match="shares must be ascending"):
+            SlimmableNet(ResidualEncoder(8, size=12, stages=(4, 8), ending="pooled"), 3, shares=shares)

@@ -39,23 +39,14 @@ class SVD(Baseline):
     def fit(self, x: Float[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"]) -> SVD:
         """Find the right singular vectors through the d × d Gram matrix; the labels are not used.
 
-        In float64: the Gram matrix squares the condition number. Costs n·d² + d³, and a copy of one block
-        of x.
+        In float64: the Gram matrix squares the condition number.
 
         Raises:
             ShapeError: not one label per sample, or x is not as wide as `weight`.
         """
         check_pair(x, labels)
         check_features(x, x.shape[-1] if self.weight is None else self.weight.shape[1])
-        gram = np.zeros((x.shape[1], x.shape[1]))
-        for start in range(0, len(x), 8192):
-            block = x[start : start + 8192].astype(np.float64)
-            gram += block.T @ block
-        _, vectors = np.linalg.eigh(gram)
-        vectors = vectors[:, ::-1]
-        # The sign of a singular vector is arbitrary: fix it, so that machines agree.
-        largest = np.abs(vectors).argmax(axis=0)
-        self._directions = vectors * np.where(vectors[largest, np.arange(len(largest))] < 0, -1.0, 1.0)
+        self._directions = principal_directions(x)
         return self
 
     def encode(self, x: Float[np.ndarray, "n d"], dim: int) -> Float32[np.ndarray, "n {dim}"]:
@@ -78,3 +69,22 @@ class SVD(Baseline):
         # First down to rank m, then up to c: never a (c, d) product.
         logits = (x.astype(np.float64) @ right[:dim].T) @ (left[:, :dim] * values[:dim]).T
         return (logits if self.bias is None else logits + self.bias).argmax(axis=1)
+
+
+def principal_directions(
+    x: Float[np.ndarray, "n d"], mean: Float[np.ndarray, " d"] | None = None
+) -> Float[np.ndarray, "d d"]:
+    """The right singular vectors of x − mean, largest singular value first, as columns in float64.
+
+    Through the Gram matrix: n·d² + d³ operations and one block of x at a time.
+    """
+    gram = np.zeros((x.shape[1], x.shape[1]))
+    for start in range(0, len(x), 8192):
+        block = x[start : start + 8192].astype(np.float64)
+        block = block if mean is None else block - mean
+        gram += block.T @ block
+    _, vectors = np.linalg.eigh(gram)
+    vectors = vectors[:, ::-1]
+    # The sign of a singular vector is arbitrary: fix it, so that machines agree.
+    largest = np.abs(vectors).argmax(axis=0)
+    return vectors * np.where(vectors[largest, np.arange(len(largest))] < 0, -1.0, 1.0)

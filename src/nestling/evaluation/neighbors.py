@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 
-from nestling.errors import ShapeError
+from nestling.errors import InputError
+from nestling.evaluation.base import Classification, Vectors, check_labels, correct_rows
 from nestling.evaluation.report import Row
 from nestling.nesting import Nesting
-from nestling.search.exact import Prepared, exclude_rows, inverse_lengths, prepare
+from nestling.search.exact import Prepared, exact, exclude_rows, inverse_lengths, prepare
 
 # A block of scores and its twin stay in cache while all K rings pass over them; smaller blocks would make
 # the threads of BLAS wait for one another more than they multiply.
@@ -35,6 +37,43 @@ class OneNN:
     def rows(self, system: str = "nestling") -> list[Row]:
         """Top-1 accuracy, one row per prefix."""
         return correct_rows(self.correct, self.nesting, metric="1nn_top1", system=system)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor(Classification):
+    """The class of the nearest training vector by cosine (`one_nn`)."""
+
+    metric: ClassVar[str] = "1nn_top1"
+
+    def predict(self, vectors: Vectors, *, seed: int) -> Shaped[np.ndarray, "K q"]:
+        """Exact; nothing is drawn."""
+        del seed
+        v = vectors
+        found = one_nn(v.train, v.train_labels, v.test, v.test_labels, v.nesting)
+        return v.train_labels[found.nearest]
+
+
+@dataclass(frozen=True, slots=True)
+class Vote(Classification):
+    """The class that most of the k nearest training vectors by cosine have; of equals the one that comes first.
+
+    Raises:
+        InputError: k is not positive.
+    """
+
+    metric: ClassVar[str] = "knn_top1"
+    k: int = 10
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError.of("k", "positive", self.k)
+
+    def predict(self, vectors: Vectors, *, seed: int) -> Shaped[np.ndarray, "K q"]:
+        """Exact; nothing is drawn."""
+        del seed
+        v, k = vectors, min(self.k, len(vectors.train))
+        labels = [v.train_labels[exact(v.train, v.test, k, m=m).ids] for m in v.nesting]
+        return np.stack([_most_frequent(found) for found in labels])
 
 
 def one_nn(
@@ -71,18 +110,9 @@ def one_nn(
     return OneNN(nesting, nearest, gallery_labels[nearest] == query_labels)
 
 
-def correct_rows(correct: Bool[np.ndarray, "K q"], nesting: Nesting, *, metric: str, system: str) -> list[Row]:
-    """The mean of each prefix's correctness, one row per prefix."""
-    return [
-        Row(system=system, metric=metric, value=float(right.mean()), unit="fraction", n=right.size, dims=m)
-        for m, right in zip(nesting, correct, strict=True)
-    ]
-
-
-def check_labels(param: str, labels: np.ndarray, count: int) -> None:
-    """Raise `ShapeError` unless there is one label for each of `count` vectors, and at least one."""
-    if labels.shape != (count,) or not count:
-        raise ShapeError.of(param, f"one per vector, shape ({max(count, 1)},)", f"shape {labels.shape}")
+def _most_frequent(labels: Shaped[np.ndarray, "q k"]) -> Shaped[np.ndarray, " q"]:
+    votes = (labels[:, :, None] == labels[:, None, :]).sum(axis=2)
+    return labels[np.arange(len(labels)), votes.argmax(axis=1)]  # argmax takes the first of equals
 
 
 def _nearest(search: Prepared, part: slice, inverse: Float[np.ndarray, "K n"]) -> Int64[np.ndarray, "K q"]:

@@ -27,6 +27,7 @@ class Row:
         plan: the search plan's text or "exact", or None.
         group: the class or part of the queries that the row is about; None for all.
         interval: lower and upper bound, or None.
+        seed: of the training behind the number, or None.
 
     Raises:
         InputError: the value or a bound is infinite, or n is negative.
@@ -41,6 +42,7 @@ class Row:
     plan: str | None = None
     group: str | None = None
     interval: tuple[float, float] | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", _number("value", self.value))

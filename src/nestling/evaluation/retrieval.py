@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from nestling.errors import InputError, PlanError, ShapeError
-from nestling.evaluation.neighbors import check_labels
+from nestling.evaluation.base import check_labels
 from nestling.evaluation.report import Row
 from nestling.metrics import (
     average_precision_at_k,

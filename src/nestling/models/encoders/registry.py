@@ -28,6 +28,16 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features (b, width) of a batch."""
 
+    def rotated(self, rotation: Tensor) -> Encoder:
+        """The same encoder with features R · f(x), for R (width, width); this one is left as it is.
+
+        Raises:
+            ShapeError: R is of another shape.
+            InputError: the encoder has no last linear map that could hold R.
+        """
+        del rotation
+        raise InputError.of("encoder", "one that can be rotated", self.name, "ResidualEncoder can.")
+
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {}
 

@@ -16,21 +16,24 @@ from torch.nn.utils import skip_init
 from nestling.errors import InputError, ShapeError
 from nestling.models.encoders.registry import Encoder
 
+ENDINGS = ("projection", "pooled", "linear")
 _WIDEST = 16_384  # a lying configuration must not be able to ask for more memory than any machine has
 
 
 class ResidualEncoder(Encoder):
-    """Images (b, channels, h, w) to features (b, width): stem, stages, pooling, normalised linear map.
+    """Images (b, channels, h, w) to features (b, width): stem, stages, pooling, and what `ending` says.
 
     The stem is a 5×5 convolution of stride 2 (larger pictures are halved once more), since all the cost
-    lies where the maps are large. No rectifier follows the last map: cosine search wants features of both
-    signs. Weights are stored channels-last, which is the faster order for convolutions on CPUs and GPUs.
+    lies where the maps are large. Weights are stored channels-last, the faster order for convolutions on CPUs and GPUs.
 
     Args:
         width: d, the features' width.
         channels: 1 for grey images, 3 for colour.
         size: the side of the images in pixels, 8 … 128.
         stages: channels of each stage; every stage after the first halves the maps.
+        ending: "projection", a linear map and a batch norm (features of both signs, as cosine search wants them);
+            "pooled", nothing, as in the paper (as wide as the last stage, none negative); "linear", a linear map with
+            a bias, which is what `rotated` leaves.
         mean, std: of the training images' values scaled to 0 … 1, over all channels.
         generator: draws the first weights; torch's own when left out.
 
@@ -49,6 +52,7 @@ class ResidualEncoder(Encoder):
         channels: int = 1,
         size: int = 28,
         stages: Sequence[int] = (32, 64, 128),
+        ending: str = "projection",
         mean: float = 0.286,
         std: float = 0.353,
         generator: torch.Generator | None = None,
@@ -56,12 +60,14 @@ class ResidualEncoder(Encoder):
         super().__init__()
         stages = tuple(stages)
         _check(width, channels, size, stages, std)
+        _check_ending(ending, width, stages[-1])
         self.width = width
         self.config = {
             "width": width,
             "channels": channels,
             "size": size,
             "stages": list(stages),
+            "ending": ending,
             "mean": mean,
             "std": std,
         }
@@ -70,8 +76,9 @@ class ResidualEncoder(Encoder):
         self.shrink = nn.MaxPool2d(2) if size > 40 else nn.Identity()
         self.stem = _ConvNorm(channels, stages[0], kernel=5, stride=2, padding=2)
         self.stages = nn.Sequential(*_stages(stages, (size + 1) // 2 if size <= 40 else (size // 2 + 1) // 2))
-        self.out = skip_init(nn.Linear, stages[-1], width, bias=False)
-        self.norm = nn.BatchNorm1d(width)
+        pooled, linear = ending == "pooled", ending == "linear"
+        self.out = nn.Identity() if pooled else skip_init(nn.Linear, stages[-1], width, bias=linear)
+        self.norm = nn.BatchNorm1d(width) if ending == "projection" else nn.Identity()
         self._draw(generator)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  its stub forgets this form
 
@@ -88,6 +95,32 @@ class ResidualEncoder(Encoder):
         maps = self.shrink(self.stem(self._normalised(images)))
         return self.norm(self.out(self.stages(maps).mean(dim=(2, 3))))
 
+    @torch.no_grad()
+    def rotated(self, rotation: Float[Tensor, "d d"]) -> ResidualEncoder:
+        """An encoder whose features are R · f(x) in evaluation mode; R goes into the last linear map."""
+        if rotation.shape != (self.width, self.width):
+            raise ShapeError.of("rotation", f"({self.width}, {self.width})", f"shape {tuple(rotation.shape)}")
+        turned = ResidualEncoder(**{**self.config, "ending": "linear"})
+        weight, bias = self._last_map()
+        own = {name: t for name, t in self.state_dict().items() if not name.startswith(("out.", "norm."))}
+        last = {"out.weight": rotation.double() @ weight, "out.bias": rotation.double() @ bias}
+        turned.load_state_dict(own | {name: t.to(self.mean.dtype) for name, t in last.items()})
+        return turned.to(self.mean.device).train(self.training)
+
+    def _last_map(self) -> tuple[Float[Tensor, "d s"], Float[Tensor, " d"]]:
+        """The weight and bias, in float64, that lead from the pooled maps to the features."""
+        if not isinstance(self.out, nn.Linear):
+            eye = torch.eye(self.width, dtype=torch.float64, device=self.mean.device)
+            return eye, eye.new_zeros(self.width)
+        weight = self.out.weight.double()
+        if not isinstance(self.norm, nn.BatchNorm1d):
+            return weight, self.out.bias.double()
+        mean, var = self.norm.running_mean, self.norm.running_var
+        assert mean is not None
+        assert var is not None
+        scale = self.norm.weight.double() / (var.double() + self.norm.eps).sqrt()
+        return scale[:, None] * weight, self.norm.bias.double() - scale * mean.double()
+
     def _normalised(self, images: Tensor) -> Tensor:
         # Bytes go straight to floats of scale 255: one pass fewer than to 0 … 1 first.
         scaled = images.float() if images.dtype == torch.uint8 else images * 255
@@ -100,6 +133,8 @@ class ResidualEncoder(Encoder):
                 # torch's own bound. A norm follows each, so the scale only sets how fast a rate turns the weights.
                 bound = 1 / math.sqrt(module.weight[0].numel())
                 module.weight.uniform_(-bound, bound, generator=generator)
+                if module.bias is not None:
+                    module.bias.zero_()
 
 
 class _ConvNorm(nn.Module):
@@ -151,3 +186,10 @@ def _check(width: int, channels: int, size: int, stages: tuple[int, ...], std: f
         raise InputError.of("stages", "between two and six", len(stages))
     if not std > 0:
         raise InputError.of("std", "positive", std)
+
+
+def _check_ending(ending: str, width: int, last_stage: int) -> None:
+    if ending not in ENDINGS:
+        raise InputError.of("ending", f"one of {', '.join(ENDINGS)}", repr(ending))
+    if ending == "pooled" and width != last_stage:
+        raise InputError.of("width", f"the {last_stage} channels of the last stage, which are pooled", width)
