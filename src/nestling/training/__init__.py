@@ -2,6 +2,7 @@
 
 from nestling.training.checkpoint import Checkpoint
 from nestling.training.config import TrainConfig
+from nestling.training.finishing import finish
 from nestling.training.fit import Progress, TrainResult, fit
 from nestling.training.log import LogRow
 from nestling.training.objective import ClassificationObjective, Objective
@@ -15,6 +16,7 @@ __all__ = [
     "Progress",
     "TrainConfig",
     "TrainResult",
+    "finish",
     "fit",
     "learning_rate",
 ]

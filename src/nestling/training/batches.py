@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
 from nestling.errors import InputError
 from nestling.training.config import TrainConfig
 
-_ORDER, _AUGMENT, _MODEL = 0, 1, 2  # streams of random numbers that must not meet
+_ORDER, _AUGMENT, _MODEL, _PREFIXES = 0, 1, 2, 3  # streams of random numbers that must not meet
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,16 @@ class Batches:
             torch.from_numpy(mirror & config.flip),
             padding=config.crop_padding,
         )
+
+    def weights(self, weights: Float[Tensor, " k"], step: int) -> Float[Tensor, " k"]:
+        """The weights c_m of a step: where not all prefixes have a loss, those that do count K / count times."""
+        count = self.config.prefixes_per_step
+        if count is None or count >= len(weights):
+            return weights
+        drawn = _numpy(self.config.seed, _PREFIXES, step).permutation(len(weights))[:count]
+        kept = torch.zeros_like(weights)
+        kept[torch.from_numpy(drawn)] = len(weights) / count
+        return weights * kept
 
     def model_seed(self, step: int) -> int:
         """The seed of what the model itself draws (dropout) in a step, another one in each process."""

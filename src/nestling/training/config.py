@@ -28,6 +28,7 @@ _RANGES = {  # (low, high), both allowed
     "momentum": (0.0, 0.9999),
     "warmup_epochs": (0.0, math.inf),
     "label_smoothing": (0.0, 0.9999),
+    "head_lr": (1e-6, 1e6),
 }
 _FREE = ("checkpoint_every", "log_every")
 
@@ -43,6 +44,9 @@ class TrainConfig:
         lr: the peak learning rate.
         weight_decay: of weights with two axes or more, never of norms and biases.
         momentum: SGD's momentum, Adam's β₁.
+        head_lr: the head's learning rate as a multiple of `lr`.
+        head_weight_decay: of the head's weights; as everywhere when None.
+        prefixes_per_step: how many prefixes, drawn anew in every step, have a loss; all of them when None.
         schedule: "cosine" (linear warm-up, then a half cosine down to 0), or "one-cycle" (the authors':
             linear from lr/10⁴ up to the peak, then linear down to 0).
         warmup_epochs: where the peak lies.
@@ -66,6 +70,9 @@ class TrainConfig:
     lr: float = 8e-3
     weight_decay: float = 0.02
     momentum: float = 0.9
+    head_lr: float = 1.0
+    head_weight_decay: float | None = None
+    prefixes_per_step: int | None = None
     schedule: str = "one-cycle"
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.1
@@ -90,6 +97,10 @@ class TrainConfig:
             _check_number(param, getattr(self, param), low, high)
         if self.clip_norm is not None:
             _check_number("clip_norm", self.clip_norm, 1e-12, math.inf)
+        if self.prefixes_per_step is not None and self.prefixes_per_step < 1:
+            raise InputError.of("prefixes_per_step", "at least 1, or none", self.prefixes_per_step)
+        if self.head_weight_decay is not None:
+            _check_number("head_weight_decay", self.head_weight_decay, 0.0, 1e3)
         for param in ("augment", "flip"):
             if not isinstance(getattr(self, param), bool):
                 raise InputError.of(param, "true or false", repr(getattr(self, param)))

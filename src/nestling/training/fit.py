@@ -102,12 +102,12 @@ def fit(
                 order = batches.order(step // batches.per_epoch)
             lr = learning_rate(step, total_steps=batches.total, steps_per_epoch=batches.per_epoch, config=config)
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group["lr_factor"]
             chosen = batches.positions(order, step)
             inputs = batches.augmented(_take(images, chosen), step).to(accelerator.device)
             targets = _take(labels, chosen).to(accelerator.device)
             with _seeded(batches.model_seed(step), accelerator.device), _precision(config, accelerator.device):
-                loss = model(inputs, targets, weights)
+                loss = model(inputs, targets, batches.weights(weights, step))
             total, parts = _reduced(accelerator, loss.total, loss.per_dim)
             run.check_loss(step + 1, total, parts)
             accelerator.backward(loss.total)
@@ -248,10 +248,14 @@ def _accelerator() -> Accelerator:
 
 
 def _optimizer(objective: Objective, config: TrainConfig) -> torch.optim.Optimizer:
+    head = set(objective.head_parameters())
     trained = [p for p in objective.parameters() if p.requires_grad]
+    decay = config.weight_decay if config.head_weight_decay is None else config.head_weight_decay
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},  # norms and biases
+        {"params": [p for p in trained if (p in head) == of_head and (p.ndim > 1) == matrices]}
+        | {"lr_factor": factor, "weight_decay": weight_decay if matrices else 0.0}  # no decay of norms and biases
+        for of_head, factor, weight_decay in ((False, 1.0, config.weight_decay), (True, config.head_lr, decay))
+        for matrices in (True, False)
     ]
     groups = [group for group in groups if group["params"]]
     if not groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
@@ -24,6 +25,10 @@ class Objective(nn.Module):
 
     def prepare(self, config: TrainConfig) -> None:
         """Take from the configuration what concerns the loss; called once, before the first step."""
+
+    def head_parameters(self) -> Iterable[nn.Parameter]:
+        """Those that `head_lr` and `head_weight_decay` of the configuration are about."""
+        return ()
 
     @abstractmethod
     def forward(
@@ -47,6 +52,10 @@ class ClassificationObjective(Objective):
     def prepare(self, config: TrainConfig) -> None:
         """Take the label smoothing."""
         self.label_smoothing = float(config.label_smoothing)
+
+    def head_parameters(self) -> Iterable[nn.Parameter]:
+        """The head's."""
+        return self.classifier.head.parameters()
 
     def forward(
         self,

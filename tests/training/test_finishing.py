@@ -1,0 +1,101 @@
+"""Finishing: an orthogonal map that changes nothing at full width and serves the short prefixes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nestling import Nesting
+from nestling.errors import InputError, ShapeError
+from nestling.models import Classifier, Encoder, NestedLinear, ResidualEncoder, load, save
+from nestling.training import finish
+
+CLASSES, WIDTH = 6, 16
+
+
+def trained(ending: str, *, tied: bool = False, dims: tuple[int, ...] = (2, 4, WIDTH), bias: bool = True) -> Classifier:
+    """Random weights, with statistics of a batch norm that are not those of a new one."""
+    generator = torch.Generator().manual_seed(0)
+    encoder = ResidualEncoder(WIDTH, size=12, stages=(8, WIDTH), ending=ending, generator=generator)
+    model = Classifier(encoder, NestedLinear(Nesting(dims), CLASSES, tied=tied, bias=bias, generator=generator))
+    with torch.no_grad():
+        encoder(torch.rand(64, 1, 12, 12, generator=generator))
+        if isinstance(encoder.norm, torch.nn.BatchNorm1d):
+            encoder.norm.weight.uniform_(0.5, 2, generator=generator)
+            encoder.norm.bias.uniform_(-1, 1, generator=generator)
+    return model.eval()
+
+
+def images(n: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    labels = np.arange(n) % CLASSES
+    pixels = rng.integers(0, 60, (n, 1, 12, 12), dtype=np.uint8)
+    for image, label in zip(pixels, labels, strict=True):
+        image[0, 2 * label : 2 * label + 2] += 150
+    return pixels, labels
+
+
+@pytest.mark.parametrize("ending", ["projection", "pooled", "linear"])
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_full_width_is_as_before_and_short_prefixes_are_better(ending: str, tied: bool, bias: bool) -> None:
+    model, (pixels, labels) = trained(ending, tied=tied, bias=bias), images()
+    features = model.encode(pixels)
+    finished = finish(model, features, labels, epochs=40, seed=0)
+    turned = finished.encode(pixels)
+    np.testing.assert_allclose(turned @ turned.T, features @ features.T, rtol=2e-4, atol=2e-4)
+    with torch.inference_mode():
+        before = model.head(torch.from_numpy(features))
+        after = finished.head(torch.from_numpy(turned))
+    torch.testing.assert_close(after[-1], before[-1], rtol=1e-4, atol=1e-4)
+    assert not np.allclose(turned, features, atol=1e-2)
+    truth = torch.from_numpy(labels)
+    for short in (0, 1):
+        old, new = (torch.nn.functional.cross_entropy(z[short], truth) for z in (before, after))
+        assert new < old
+    if not tied:
+        assert (after[0].argmax(1) == truth).float().mean() > (before[0].argmax(1) == truth).float().mean() + 0.1
+
+
+def test_a_single_width_gets_its_head_refitted() -> None:
+    model, (pixels, labels) = trained("pooled", dims=(4,)), images()
+    features = model.encode(pixels)
+    finished = finish(model, features, labels, epochs=60)
+    np.testing.assert_array_equal(finished.encode(pixels), features)
+    with torch.inference_mode():
+        right = (finished.head(torch.from_numpy(features))[0].argmax(1).numpy() == labels).mean()
+    assert right > 0.4
+
+
+def test_a_finished_model_is_saved_and_loaded(tmp_path) -> None:
+    model, (pixels, labels) = trained("projection"), images(100)
+    finished = finish(model, model.encode(pixels), labels, epochs=3)
+    save(finished, tmp_path)
+    np.testing.assert_array_equal(load(tmp_path).encode(pixels), finished.encode(pixels))
+
+
+def test_the_model_stays_as_it_was_and_the_seed_decides() -> None:
+    model, (pixels, labels) = trained("pooled"), images(100)
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    features = model.encode(pixels)
+    one, two, other = (finish(model, features, labels, epochs=3, seed=s).encode(pixels) for s in (0, 0, 1))
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+class _Flat(Encoder):
+    name, width = "flat", 4
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, :4].float()
+
+
+def test_what_cannot_be_finished_is_refused() -> None:
+    model, (pixels, labels) = trained("pooled"), images(100)
+    with pytest.raises(ShapeError, match=r"features must be \(n, 16\)"):
+        finish(model, model.encode(pixels)[:, :4], labels)
+    flat = Classifier(_Flat(), NestedLinear(Nesting((2, 4)), CLASSES))
+    with pytest.raises(InputError, match="that can be rotated"):
+        finish(flat, flat.encode(pixels), labels, epochs=2)
