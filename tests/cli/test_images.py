@@ -57,6 +57,25 @@ def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_a_run_is_finished_and_encodes(run: Path, pictures: Path, tmp_path: Path) -> None:
+    done = nestling("finish", run, "--images", pictures, "--out", tmp_path / "finished", "--epochs", 4)
+    assert done.returncode == 0, done.stderr
+    assert "Before, validation images" in done.stdout
+    assert "Finished, validation images" in done.stdout
+    encoded = nestling("encode", tmp_path / "finished", "--images", pictures, "--out", tmp_path / "vectors")
+    assert encoded.returncode == 0, encoded.stderr
+    assert np.load(tmp_path / "vectors" / "train.npy").shape == (162, 16)
+    rows = nestling("finish", run, "--images", pictures, "--out", tmp_path / "again", "--epochs", 4, "--json")
+    assert {json.loads(line)["metric"] for line in rows.stdout.splitlines()} == {"head_top1", "probe_top1", "1nn_top1"}
+
+
+def test_other_classes_cannot_finish_a_run(run: Path, pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(pictures, tmp_path / "fewer")
+    shutil.rmtree(tmp_path / "fewer" / "disc")
+    assert "of the run's 3 classes" in refused(nestling("finish", run, "--images", tmp_path / "fewer"))
+    assert "does not exist" in refused(nestling("finish", tmp_path, "--images", pictures))
+
+
 def test_the_run_is_kept_whole(run: Path) -> None:
     rows = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
     assert {(row["metric"], row["dims"]) for row in rows} == {

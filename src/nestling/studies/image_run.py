@@ -1,6 +1,7 @@
 """Train a nested classifier on a folder of one's own images, measure every prefix, and use it again.
 
-Commands: ``nestling train --images FOLDER`` and ``nestling encode RUN --images FOLDER``.
+Commands: ``nestling train --images FOLDER``, ``nestling finish RUN --images FOLDER`` and ``nestling encode RUN --images
+FOLDER``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from nestling.nesting import Nesting
 from nestling.studies.comparison import Comparison, Encoded, Labels
 from nestling.studies.demo import report_training
 from nestling.studies.watch import Watch
-from nestling.training import ClassificationObjective, TrainConfig, fit
+from nestling.training import ClassificationObjective, TrainConfig, finish, fit
 
 READING = "images.json"
 
@@ -117,6 +118,47 @@ def encode_images(run: Path, images: Path, out: Path, *, strict: bool, watch: Wa
             _save(path, array)
             written.append(path)
     return written
+
+
+def finish_images(
+    run: Path, images: Path, out: Path, *, epochs: int, seed: int, strict: bool, watch: Watch
+) -> tuple[list[Row], list[Row]]:
+    """Learn the rotation behind a trained model on its training images; the finished model goes to ``out/model``.
+
+    Returns:
+        The rows of the validation images before and after: head, refitted probe and 1-NN at every prefix.
+
+    Raises:
+        CheckpointError: no model in the run's folder, or a damaged one.
+        DataError, InputError: the images do not do, or the encoder cannot be rotated.
+    """
+    model = load(run / "model" if (run / "model").is_dir() else run)
+    config = model.encoder.config
+    val_fraction, split_seed = _reading(run / READING)
+    found = read_images(images, config["size"], config["channels"], val_fraction, split_seed, strict, watch)
+    if found.val is None:
+        raise InputError.of("images", "split as the run split them", f"{images}, where nothing is held out")
+    if found.train.classes != model.classes:
+        raise InputError.of(
+            "images", f"of the run's {len(model.classes)} classes", f"{len(found.train.classes)} others"
+        )
+    tell_images(found, watch)
+    with watch.task("encode"):
+        features = model.encode(found.train.pixels)
+    with watch.task("finish") as step:
+        finished = finish(
+            model,
+            features,
+            found.train.labels,
+            epochs=epochs,
+            seed=seed,
+            progress=partial(report_training, step),
+        )
+    save(finished, out / "model")
+    write_file(out / READING, json.dumps({"val_fraction": val_fraction, "seed": split_seed}) + "\n")
+    before, after = (_measure(each, found.train, found.val, seed=seed, watch=watch) for each in (model, finished))
+    save_rows(after, out / "rows.jsonl")
+    return before, after
 
 
 def read_images(

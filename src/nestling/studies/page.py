@@ -184,7 +184,12 @@ def _page(report: Report) -> str:
         f"<footer>Made by <code>nestling demo</code> in {report.seconds / 60:.1f} minutes. {html.escape(about)}."
         "<br>Kusupati et al., <i>Matryoshka Representation Learning</i>, NeurIPS 2022.</footer>"
     )
-    return _HTML.format(title=html.escape(report.title), body="\n".join(sections) + footer)
+    return html_page(report.title, "\n".join(sections) + footer)
+
+
+def html_page(title: str, body: str) -> str:
+    """A self-contained page in the project's dress; `body` is HTML, `title` is text."""
+    return _HTML.format(title=html.escape(title), body=body)
 
 
 def _section(title: str, lead: str, *parts: str) -> str:
@@ -262,6 +267,7 @@ svg{{max-width:100%;height:auto;display:block;margin:.6rem auto}}
 table{{border-collapse:collapse;font-size:.92rem;width:100%;font-variant-numeric:tabular-nums}}
 th,td{{padding:.3rem .55rem;text-align:right;border-bottom:1px solid #e9edf2;white-space:nowrap}}
 th:first-child,td:first-child{{text-align:left}} th{{font-weight:600;color:#5b6875}}
+.paper td{{color:#5b6875;font-style:italic}}
 .ours td{{color:#d9660b;font-weight:600}}
 .note,footer{{color:#5b6875;font-size:.9rem}} code{{background:#eef1f4;padding:.1rem .3rem;border-radius:4px}}
 </style></head><body><main><h1>{title}</h1>

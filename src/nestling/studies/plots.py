@@ -123,6 +123,21 @@ class Measured:
     bold: bool = False
 
 
+def curves(lines: Mapping[str, Sequence[tuple[float, float]]], *, xlabel: str, ylabel: str, joined: bool = True) -> str:
+    """One line, or one cloud of points, per name over a cost on a log axis."""
+    figure, (axis,) = _figure(1, height=4.4)
+    for place, (name, points) in enumerate(lines.items()):
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        marker, width = "o" if place else "D", 1.8 if joined else 0
+        colour = COLOURS[place % len(COLOURS)]
+        axis.plot(xs, ys, marker=marker, markersize=5, linewidth=width, color=colour, label=name, alpha=0.9)
+    axis.set_xscale("log")
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.legend(frameon=False, loc="lower right")
+    return _svg(figure)
+
+
 def over_time(points: Sequence[Measured], *, wish: float, ylabel: str, form: str = "svg") -> bytes:
     """Quality with its intervals over time, and the quality that was wished for.
 

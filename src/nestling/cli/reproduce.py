@@ -1,0 +1,45 @@
+"""``nestling reproduce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nestling.cli.console import ConsoleWatch
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command(name="reproduce")(reproduce)
+
+
+def reproduce(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="linear, unseen-widths, adaptive-classification, retrieval, adaptive-retrieval, few-shot, classes, "
+            "robustness, ablations, or all."
+        ),
+    ],
+    data: Annotated[
+        str, typer.Option(help="icons-600, icons-1500, or a folder of one folder per class.")
+    ] = "icons-600",
+    scale: Annotated[str, typer.Option(help="full, or small: every row in minutes.")] = "full",
+    seeds: Annotated[int, typer.Option(help="Trainings of each model; from 3 on, two more at few dims.", min=1)] = 3,
+    out: Annotated[Path, typer.Option(help="Folder of the report and its rows.")] = Path("report"),
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of the trained models; kept, and reused.  [default: in the cache]")
+    ] = None,
+) -> None:
+    """Reproduce a table or figure of the paper: train what is missing, measure, show it beside the paper's figures.
+
+    Interrupted, it goes on where it was. Example: `nestling reproduce linear --scale small`
+    """
+    from nestling.studies.reproduce.run import reproduce as study
+    from nestling.studies.reproduce.settings import get_settings
+
+    watch = ConsoleWatch()
+    study(name, get_settings(scale, data=data, seeds=seeds), out, runs=runs, watch=watch)
+    watch.say(f"\n  Report {out / 'index.html'} (rows beside it)")

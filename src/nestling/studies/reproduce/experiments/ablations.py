@@ -1,0 +1,94 @@
+"""What the pieces of the recipe are worth (paper: §5, Tables 6 and 26 to 29)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nestling.evaluation import Row
+from nestling.evaluation.base import correct_rows
+from nestling.nesting import Nesting
+from nestling.studies.reproduce.section import Section, by_prefix, mean_of
+from nestling.studies.reproduce.systems import NEIGHBOR, PROBE, Systems
+from nestling.studies.reproduce.zoo import Recipe, Zoo
+
+_BASE = "MRL"
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """One change of the recipe.
+
+    Attributes:
+        name: of the row.
+        recipe: what is trained.
+    """
+
+    name: str
+    recipe: Recipe
+
+
+def ablations(zoo: Zoo) -> list[Ablation]:
+    """The base recipe (MRL without finishing), then each change alone."""
+    nesting, train = zoo.settings.nesting, zoo.settings.train
+    k = len(nesting)
+    width = nesting.width
+    plain = zoo.recipe("FF", Nesting((width,)))
+    tune = replace(train, epochs=max(2, train.epochs // 4), warmup_epochs=0.5, lr=train.lr / 2)
+
+    def of(name: str, **changes: Any) -> Ablation:
+        return Ablation(name, zoo.recipe(name, **changes))
+
+    def weighted(*first: float) -> Nesting:
+        return Nesting(nesting.dims, (*first, *(1.0,) * (k - len(first))))
+
+    return [
+        of(_BASE),
+        of("MRL-E", tied=True),
+        of("8-boost", nesting=weighted(2.0)),
+        of("8+16-boost", nesting=weighted(2.0, 1.5)),
+        of("uniform spacing", nesting=Nesting.uniform(width, count=k, smallest=nesting.dims[0])),
+        of(f"from {nesting.dims[0] // 2} dims on", nesting=Nesting((nesting.dims[0] // 2, *nesting))),
+        of(f"from {nesting.dims[1]} dims on", nesting=Nesting(nesting.dims[1:])),
+        of("learnt projection", ending="projection"),
+        of("head rate x5", train=replace(train, head_lr=5.0, head_weight_decay=0.0)),
+        of("random prefixes", train=replace(train, prefixes_per_step=2)),
+        Ablation("plain, head refitted", plain),
+        of("plain, fine-tuned", train=tune, start=plain),
+    ]
+
+
+def rows(systems: Systems) -> list[Row]:
+    """Probe and 1-NN of each at the base's prefixes, those that it was not trained on included; one seed."""
+    seed = systems.settings.seeds[0]
+    labels = systems.images.test.labels
+    found: list[Row] = []
+    for ablation in ablations(systems.zoo):
+        block = systems.block(ablation.name, ablation.recipe, seed)
+        dims = tuple(sorted({*block.nesting, *systems.nesting}))
+        block = replace(block, nesting=Nesting(dims), predictions=None)
+        for metric, parts in systems.predicted(block).items():
+            given = correct_rows(parts["test"] == labels, block.nesting, metric=metric, system=ablation.name)
+            found += [replace(row, seed=seed) for row in given]
+    return found
+
+
+def section(rows: Sequence[Row], systems: Systems) -> Section:
+    """Both tables, and each change's difference from the base at the ends."""
+    short, wide = systems.nesting.dims[0], systems.nesting.width
+    found = []
+    for name in dict.fromkeys(row.system for row in rows):
+        if name != _BASE:
+            gain = [100 * (mean_of(rows, NEIGHBOR, name, m) - mean_of(rows, NEIGHBOR, _BASE, m)) for m in (short, wide)]
+            found.append(f"{name}: 1-NN {gain[0]:+.2f} points at {short} dims, {gain[1]:+.2f} at {wide}")
+    return Section(
+        title="Ablations",
+        claim="More weight on 8 dims gains 3 points there and loses 0.1 elsewhere; logarithmic spacing beats uniform; "
+        "4 dims hurt; fine-tuning the head alone is not enough (5.15 % at 8 dims), the last stage brings 60.02 %.",
+        found=found,
+        tables=[
+            by_prefix("refitted probe, top-1 %", rows, PROBE),
+            by_prefix("1-NN top-1, %", rows, NEIGHBOR),
+        ],
+    )

@@ -1,0 +1,89 @@
+"""Rare classes, and coarse ones (paper: §4.4.2 and §5.1, Figures 9 and 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nestling.errors import InputError
+from nestling.evaluation import Neighbor, Probe, Row, by_frequency, coarse_rows, group_rows, superclasses
+from nestling.evaluation.base import correct_rows
+from nestling.studies.reproduce.section import Section, Table, by_prefix, mean_of, percent
+from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, PROBE, Block, Systems
+
+_COARSE = "superclass_top1"
+_THIRDS = ("head", "middle", "tail")
+
+
+def rows(systems: Systems) -> list[Row]:
+    """Accuracy by thirds of the classes, and how often the coarse class is right."""
+    found: list[Row] = []
+    for seed in systems.settings.seeds:
+        blocks = [systems.nested(system, seed) for system in NESTED]
+        for block in (*blocks, *(systems.plain(m, seed) for m in systems.nesting)):
+            found += [replace(row, seed=seed) for row in _of(block, systems)]
+    return found
+
+
+def section(rows: Sequence[Row], systems: Systems) -> Section:
+    """Thirds, the coarse accuracy beside the fine, and how each coarse class gains with more dims."""
+    tables = [
+        by_prefix(f"1-NN top-1 of the {third} third of the classes, %", rows, f"{NEIGHBOR}_third", group=third)
+        for third in _THIRDS
+    ]
+    if any(row.metric == _COARSE for row in rows):
+        tables += [by_prefix("coarse class of the probe's answer right, %", rows, _COARSE), _gains(rows, systems)]
+    return Section(
+        title="Rare classes and coarse classes",
+        claim="Short prefixes hold the coarse information first: the superclass is known at 8 dims already (85.57 % of "
+        "90.21 % at 2,048 in the paper), and finer classes come with more dims. Rare classes gain most from more dims.",
+        found=_sentences(rows, systems),
+        tables=tables,
+    )
+
+
+def _of(block: Block, systems: Systems) -> list[Row]:
+    labels = systems.images.test.labels
+    found: list[Row] = []
+    right = systems.predict(block, Neighbor())["test"] == labels
+    if len(systems.images.classes) >= 3:
+        thirds = by_frequency(systems.images.train.labels, labels)
+        found += group_rows(right, thirds, block.nesting, metric=f"{NEIGHBOR}_third", system=block.system)
+    try:
+        coarse = superclasses(systems.images.classes)
+    except InputError:  # names that share no words have no coarse classes
+        return found
+    predicted = systems.predict(block, Probe())["test"]
+    found += correct_rows(predicted == labels, block.nesting, metric=PROBE, system=block.system)
+    return found + coarse_rows(predicted, labels, coarse, block.nesting, system=block.system)
+
+
+def _gains(rows: Sequence[Row], systems: Systems) -> Table:
+    """For each coarse class how often MRL names it at the shortest prefix and at full width, by what it gains."""
+    short, wide = systems.nesting.dims[0], systems.nesting.width
+    names = sorted({row.group for row in rows if row.metric == _COARSE and row.group is not None})
+    values = {name: tuple(mean_of(rows, _COARSE, "MRL", m, name) for m in (short, wide)) for name in names}
+    ordered = sorted(names, key=lambda name: values[name][0] - values[name][1])
+    lines = [
+        [name, percent(values[name][0], 1), percent(values[name][1], 1), percent(values[name][1] - values[name][0], 1)]
+        for name in ordered
+    ]
+    return Table("Coarse classes by what more dims give them (MRL), %", ["", str(short), str(wide), "gain"], lines)
+
+
+def _sentences(rows: Sequence[Row], systems: Systems) -> list[str]:
+    short, wide = systems.nesting.dims[0], systems.nesting.width
+    found: list[str] = []
+    kept = {
+        metric: mean_of(rows, metric, "MRL", short) / mean_of(rows, metric, "MRL", wide) for metric in (_COARSE, PROBE)
+    }
+    if kept[_COARSE] == kept[_COARSE]:
+        found.append(
+            f"At {short} dims MRL keeps {100 * kept[_COARSE]:.1f} % of the coarse accuracy of {wide} dims, and "
+            f"{100 * kept[PROBE]:.1f} % of the fine one: the information comes "
+            f"{'coarse first' if kept[_COARSE] > kept[PROBE] else 'fine and coarse alike'}."
+        )
+    for third in _THIRDS:
+        low, high = (mean_of(rows, f"{NEIGHBOR}_third", "MRL", m, third) for m in (short, wide))
+        found.append(f"{third} third of the classes: 1-NN {percent(low, 1)} % at {short}, {percent(high, 1)} at {wide}")
+    return found

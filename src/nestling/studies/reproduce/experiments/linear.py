@@ -1,0 +1,142 @@
+"""Linear classification and 1-NN at every prefix, all systems (paper: Figures 2 and 3, Tables 1 and 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from nestling.evaluation import Row, macro_rows
+from nestling.evaluation.base import correct_rows
+from nestling.metrics import grouped_bootstrap
+from nestling.studies import plots
+from nestling.studies.reproduce import paper
+from nestling.studies.reproduce.section import Section, by_prefix, lines_of, mean_of
+from nestling.studies.reproduce.systems import HEAD, NEIGHBOR, PROBE, Block, Systems
+
+LINEAR = "linear_top1"
+_TITLES = {
+    LINEAR: "linear top-1, the better of trained head and refitted probe, %",
+    HEAD: "linear top-1, trained head, %",
+    PROBE: "linear top-1, probe refitted on frozen prefixes, %",
+    NEIGHBOR: "1-NN top-1, %",
+}
+
+
+def rows(systems: Systems) -> list[Row]:
+    """Top-1 of every system, seed and prefix; differences from FF with intervals over families and seeds."""
+    test = systems.images.test
+    found: list[Row] = []
+    right: dict[tuple[str, str, int], dict[int, np.ndarray]] = {}
+    for seed in systems.settings.few_dims_seeds:
+        for block in systems.main(seed):
+            correct = _correct(block, systems)
+            for metric, each in correct.items():
+                found += _seeded(correct_rows(each, block.nesting, metric=metric, system=block.system), seed)
+                for m, line in zip(block.nesting, each, strict=True):
+                    right.setdefault((block.system, metric, m), {}).setdefault(seed, line)
+            found += _seeded(_more(correct, block, systems), seed)
+    pixels = systems.pixels()
+    correct = systems.predicted(pixels)[NEIGHBOR]["test"] == test.labels
+    found += correct_rows(correct, pixels.nesting, metric=NEIGHBOR, system="pixels")
+    return found + _differences(right, systems)
+
+
+def section(rows: Sequence[Row], systems: Systems) -> Section:
+    """Tables with the paper's figures, both plots, and the goals with their intervals."""
+    tables = [
+        by_prefix(title, rows, metric, paper={LINEAR: paper.LINEAR, NEIGHBOR: paper.ONE_NN}.get(metric))
+        for metric, title in _TITLES.items()
+    ]
+    panels = {
+        title.removesuffix(", %"): [
+            line for line in lines_of(rows, metric, points=lambda s: s == "FF") if "raw" not in line.name
+        ]
+        for metric, title in ((LINEAR, "linear top-1"), (NEIGHBOR, "1-NN top-1"))
+    }
+    panels["1-NN top-1"] = [line for line in panels["1-NN top-1"] if line.name != "pixels"]
+    return Section(
+        title="Every prefix is an embedding",
+        claim="MRL is as accurate as a model trained at each width alone (FF), better at small widths under 1-NN, and "
+        "far above SVD, slimmable networks and random features (Figures 2 and 3).",
+        found=_sentences(rows, systems),
+        tables=tables,
+        pictures=[plots.over_dims(panels, ylabel="accuracy, %")],
+    )
+
+
+def _correct(block: Block, systems: Systems) -> dict[str, np.ndarray]:
+    """Metric → (K, q) what is right of the test images.
+
+    "Linear" is, at each prefix, the head or the probe, whichever is right more often on validation: a head below its
+    probe is under-fitted, and no method is judged by it. SVD's classifier is a row of its own, as in the paper.
+    """
+    val, test = systems.images.val.labels, systems.images.test.labels
+    predicted = systems.predicted(block)
+    correct = {metric: parts["test"] == test for metric, parts in predicted.items()}
+    if block.system == "SVD":
+        correct[LINEAR] = correct[HEAD]
+    elif PROBE in correct:
+        score = {
+            metric: (predicted[metric]["val"] == val).mean(axis=1) for metric in (HEAD, PROBE) if metric in correct
+        }
+        head = score.get(HEAD, np.full(len(block.nesting), -1.0)) >= score[PROBE]
+        correct[LINEAR] = np.where(head[:, None], correct.get(HEAD, correct[PROBE]), correct[PROBE])
+    return correct
+
+
+def _more(correct: dict[str, np.ndarray], block: Block, systems: Systems) -> list[Row]:
+    """Macro averages over classes, and scores without what train has nearly the same."""
+    test, nesting = systems.images.test, block.nesting
+    fewest = min(5, int(np.bincount(test.labels).max()))
+    found: list[Row] = []
+    for metric in (LINEAR, NEIGHBOR):
+        if metric in correct:
+            right, name = correct[metric], f"{metric}_macro"
+            found += macro_rows(right, test.labels, nesting, metric=name, fewest=fewest, system=block.system)
+            if test.near.any() and not test.near.all():
+                apart = right[:, ~test.near]
+                found += correct_rows(apart, nesting, metric=f"{metric}_not_near", system=block.system)
+    return found
+
+
+def _differences(right: dict[tuple[str, str, int], dict[int, np.ndarray]], systems: Systems) -> list[Row]:
+    found: list[Row] = []
+    for system, other in (("MRL", "FF"), ("MRL-E", "MRL"), ("MRL", "MRL raw")):
+        for metric in (LINEAR, NEIGHBOR):
+            for m in systems.nesting:
+                ours, theirs = right.get((system, metric, m)), right.get((other, metric, m))
+                shared = sorted(set(ours or ()) & set(theirs or ()))
+                if ours is None or theirs is None or not shared:
+                    continue
+                a, b = np.stack([ours[s] for s in shared]), np.stack([theirs[s] for s in shared])
+                found.append(
+                    Row(
+                        system=f"{system} - {other}",
+                        metric=f"{metric}_difference",
+                        value=float(a.mean() - b.mean()),
+                        unit="fraction",
+                        n=a.size,
+                        dims=m,
+                        interval=grouped_bootstrap(a, b, systems.images.test.groups, seed=0),
+                    )
+                )
+    return found
+
+
+def _sentences(rows: Sequence[Row], systems: Systems) -> list[str]:
+    found: list[str] = []
+    for row in rows:
+        if row.metric.endswith("_difference") and row.interval is not None and row.system != "MRL - MRL raw":
+            kind = "linear" if row.metric.startswith(LINEAR) else "1-NN"
+            low, high = (100 * bound for bound in row.interval)
+            found.append(f"{kind}, {row.dims} dims: {row.system} = {100 * row.value:+.2f} [{low:+.2f}, {high:+.2f}]")
+    m = systems.nesting.width
+    gap = mean_of(rows, PROBE, "FF raw", m) - mean_of(rows, HEAD, "FF raw", m)
+    found.append(f"Probe minus trained head of the plain model at {m} dims: {100 * gap:+.2f} points.")
+    return found
+
+
+def _seeded(rows: Sequence[Row], seed: int) -> list[Row]:
+    return [replace(row, seed=seed) for row in rows]

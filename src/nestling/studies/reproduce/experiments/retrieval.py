@@ -1,0 +1,56 @@
+"""Retrieval by each prefix (paper: Figure 7, Tables 8 and 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from nestling.evaluation import Ranking, Row, dump_rows, load_rows
+from nestling.studies import plots
+from nestling.studies.reproduce import paper
+from nestling.studies.reproduce.section import Section, by_prefix, lines_of
+from nestling.studies.reproduce.systems import Block, Systems
+
+_METRICS = {
+    "map@10": "mAP@10",
+    "precision@10": "precision@10",
+    "recall@10": "recall@10",
+    "top1": "top-1 of the ranking",
+}
+
+
+def rows(systems: Systems) -> list[Row]:
+    """mAP@10, precision@10, recall@10 and top-1 of the training images found for test images, by cosine."""
+    found: list[Row] = []
+    for seed in systems.settings.seeds:
+        for block in _blocks(systems, seed):
+            text = systems.zoo.text(block.key, f"ranking-{block.nesting}", lambda block=block: _ranked(block, systems))
+            found += [replace(row, seed=seed) for row in load_rows(text)]
+    return found
+
+
+def section(rows: Sequence[Row], systems: Systems) -> Section:
+    """The tables and the plot."""
+    del systems
+    tables = [
+        by_prefix(f"{title}, %", rows, metric, paper=paper.MAP if metric == "map@10" else None)
+        for metric, title in _METRICS.items()
+    ]
+    lines = lines_of(rows, "map@10", points=lambda s: s == "FF")
+    return Section(
+        title="Retrieval by each prefix",
+        claim="MRL retrieves up to 3 points of mAP@10 better than models of a fixed width (Figure 7).",
+        tables=tables,
+        pictures=[plots.over_dims({"mAP@10": [x for x in lines if x.name != "pixels"]}, ylabel="mAP@10, %")],
+    )
+
+
+def _blocks(systems: Systems, seed: int) -> Iterator[Block]:
+    yield from (block for block in systems.main(seed) if not block.system.endswith(" raw"))
+    if seed == systems.settings.seeds[0]:
+        yield systems.pixels()
+
+
+def _ranked(block: Block, systems: Systems) -> str:
+    with systems.zoo.watch.task(f"rank by {block.system}, seed {block.seed}"):
+        return dump_rows(Ranking().rows(systems.vectors(block), seed=0, system=block.system))

@@ -1,0 +1,86 @@
+"""Run experiments: train what is missing, measure, show, write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from nestling.data.cache import data_folder
+from nestling.errors import InputError
+from nestling.evaluation import save_rows
+from nestling.studies.page import check_report_folder
+from nestling.studies.reproduce.experiments import EXPERIMENTS
+from nestling.studies.reproduce.images import study_images
+from nestling.studies.reproduce.report import write_report
+from nestling.studies.reproduce.section import Section
+from nestling.studies.reproduce.settings import Settings
+from nestling.studies.reproduce.systems import Systems
+from nestling.studies.reproduce.zoo import Zoo
+from nestling.studies.watch import Watch
+
+ALL = "all"
+
+
+def names_of(name: str) -> list[str]:
+    """The experiments of a name.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name != ALL and name not in EXPERIMENTS:
+        raise InputError.of("name", f"one of {', '.join(EXPERIMENTS)} or {ALL}", repr(name))
+    return list(EXPERIMENTS) if name == ALL else [name]
+
+
+def reproduce(
+    name: str, settings: Settings, out: Path, *, runs: Path | None = None, watch: Watch
+) -> dict[str, Section]:
+    """Run an experiment, or all.
+
+    Args:
+        name: of `EXPERIMENTS`, or "all".
+        out: folder of ``index.html`` and of ``NAME.jsonl`` for each experiment.
+        runs: folder of the trained models; a folder of the cache when left out.
+
+    Returns:
+        What each experiment shows.
+
+    Raises:
+        InputError: no such experiment, or data that do not do.
+        DataError: the data cannot be had.
+        CheckpointError: a cached model is of another version, or damaged.
+    """
+    names = names_of(name)
+    check_report_folder(out)
+    started = time.monotonic()
+    images = study_images(settings, watch)
+    watch.say(
+        f"{images.name}: {len(images.train):,} training, {len(images.val):,} validation, {len(images.test):,} test "
+        f"images, {len(images.classes)} classes"
+    )
+    folder = runs or data_folder() / "reproduce" / images.name
+    systems = Systems(Zoo(folder, images, settings, watch))
+    out.mkdir(parents=True, exist_ok=True)
+    sections: dict[str, Section] = {}
+    for each in names:
+        rows = EXPERIMENTS[each].rows(systems)
+        save_rows(rows, out / f"{each}.jsonl")
+        sections[each] = EXPERIMENTS[each].section(rows, systems)
+        show(sections[each], watch)
+    write_report(sections, settings, images, out, seconds=time.monotonic() - started)
+    return sections
+
+
+def show(section: Section, watch: Watch) -> None:
+    """Tables and sentences."""
+    watch.say(f"\n{section.title}")
+    for table in section.tables:
+        watch.table(table.title, list(table.columns), [list(row) for row in table.rows])
+    for sentence in section.found:
+        watch.say(f"  {sentence}")
+
+
+def known() -> Sequence[str]:
+    """The names that `reproduce` takes."""
+    return [*EXPERIMENTS, ALL]

@@ -1,0 +1,93 @@
+"""What is reproduced, on which data, how long it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from nestling.errors import InputError
+from nestling.nesting import Nesting
+from nestling.training import TrainConfig
+
+SCALES = ("full", "small")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that decides the numbers.
+
+    Attributes:
+        data: "icons-600", "icons-1500", or a folder of one folder per class.
+        nesting: the prefixes of the nested models, and the widths of the plain ones.
+        stages: channels of the encoder's stages; the last are the features.
+        train: of every model, nested or plain.
+        pixels: of a side.
+        seeds: of weights, order and augmentation; a table shows their mean.
+        few_dims_seeds: of the models that are compared at 16 dims and below.
+        classes: how many are used, those with most training images; None for all.
+        finish_epochs: of the rotation behind a trained model.
+        few_shot_draws, random_draws, redraws: of few-shot examples, random features, validation sets of a cascade.
+    """
+
+    data: str
+    nesting: Nesting
+    stages: tuple[int, ...]
+    train: TrainConfig
+    pixels: int = 32
+    finish_epochs: int = 12
+    seeds: tuple[int, ...] = (0, 1, 2)
+    few_dims_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    classes: int | None = None
+    few_shot_draws: int = 100
+    random_draws: int = 3
+    redraws: int = 30
+
+    def __post_init__(self) -> None:
+        if not self.seeds or not set(self.seeds) <= set(self.few_dims_seeds):
+            raise InputError.of("seeds", "at least one, all among few_dims_seeds", self.seeds)
+
+    @property
+    def unseen(self) -> tuple[int, ...]:
+        """Widths half-way between the prefixes, which no nested model was trained on."""
+        return tuple((a + b) // 2 for a, b in zip(self.nesting.dims, self.nesting.dims[1:], strict=False))
+
+
+def get_settings(scale: str = "full", *, data: str = "icons-600", seeds: int = 3) -> Settings:
+    """The published tables, or every row of them in minutes.
+
+    Args:
+        scale: "full" or "small".
+        data: as of `Settings`.
+        seeds: how many; two more are trained for the shortest prefixes when there are at least three.
+
+    Raises:
+        InputError: no such scale, or no seed.
+    """
+    if scale not in SCALES:
+        raise InputError.of("scale", " or ".join(SCALES), repr(scale))
+    if seeds < 1:
+        raise InputError.of("seeds", "at least 1", seeds)
+    more = seeds + 2 if seeds >= 3 else seeds
+    train = TrainConfig(epochs=16, batch_size=256, warmup_epochs=3.0, crop_padding=2, flip=False)
+    nesting, stages = Nesting((8, 16, 32, 64, 128, 256)), (32, 64, 128, 256)
+    full = Settings(
+        data=data,
+        nesting=nesting,
+        stages=stages,
+        train=train,
+        seeds=tuple(range(seeds)),
+        few_dims_seeds=tuple(range(more)),
+    )
+    if scale == "full":
+        return full
+    return replace(
+        full,
+        nesting=Nesting((8, 16, 32, 64)),
+        stages=(16, 32, 64),
+        train=replace(full.train, epochs=3, warmup_epochs=1.0),
+        finish_epochs=3,
+        seeds=(0,),
+        few_dims_seeds=(0,),
+        classes=60,
+        few_shot_draws=5,
+        redraws=5,
+    )

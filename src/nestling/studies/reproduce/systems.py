@@ -1,0 +1,183 @@
+"""The systems of the paper's tables, each as vectors at the widths that it serves, and the classifiers it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nestling.baselines import PCA, SVD, RandomFeatures
+from nestling.evaluation import Classification, Neighbor, Probe, Vectors
+from nestling.nesting import Nesting, prefix
+from nestling.studies.reproduce.zoo import PARTS, Recipe, Trained, Zoo
+
+NESTED = ("MRL", "MRL-E")
+_WORDS = {"probe_top1": "probe", "1nn_top1": "1-NN"}
+_VERSION = 1  # of probe and neighbours: what they predicted is kept
+PROBE, NEIGHBOR, HEAD = "probe_top1", "1nn_top1", "head_top1"
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Vectors of one system and seed that share their first numbers.
+
+    Attributes:
+        key: stands for all that decided the numbers.
+        nesting: the widths served.
+        features: part → (n, d), d the nesting's width.
+        predictions: part → (K, n) classes by the classifiers of its own; None where it has none.
+    """
+
+    key: str
+    system: str
+    seed: int
+    nesting: Nesting
+    features: Mapping[str, np.ndarray]
+    predictions: Callable[[str], np.ndarray] | None = None
+    logits: Callable[[str], list[np.ndarray]] | None = field(default=None)
+
+
+class Systems:
+    """Makes the blocks of all systems from the models of a zoo."""
+
+    def __init__(self, zoo: Zoo) -> None:
+        self.zoo, self.settings, self.images = zoo, zoo.settings, zoo.images
+        self.nesting = self.settings.nesting
+
+    def seeds(self, system: str) -> tuple[int, ...]:
+        """More where the shortest prefixes are compared."""
+        few = system.split(" ")[0] in (*NESTED, *(f"FF-{m}" for m in self.nesting if m <= 16))
+        return self.settings.few_dims_seeds if few else self.settings.seeds
+
+    def nested(self, system: str, seed: int, *, finished: bool = True) -> Block:
+        """MRL or MRL-E, finished unless said; the raw model is called "MRL raw"."""
+        recipe = self.zoo.recipe(system, tied=system == "MRL-E", finished=finished)
+        return self.block(system if finished else f"{system} raw", recipe, seed)
+
+    def plain(self, m: int, seed: int, *, finished: bool = True) -> Block:
+        """FF-m: the same encoder, whose first m features feed a head of their own."""
+        recipe = self.zoo.recipe(f"FF-{m}", Nesting((m,)), finished=finished)
+        return self.block("FF" if finished else "FF raw", recipe, seed)
+
+    def block(self, system: str, recipe: Recipe, seed: int) -> Block:
+        """The block of a trained model."""
+        trained = self.zoo.trained(recipe, seed)
+
+        def predictions(part: str) -> np.ndarray:
+            return np.stack([z.argmax(axis=1) for z in trained.logits(part)])
+
+        return Block(trained.key, system, seed, recipe.nesting, trained.features, predictions, trained.logits)
+
+    def widest(self, seed: int) -> Trained:
+        """The plain model at full width, which SVD, PCA and random features shorten."""
+        m = self.nesting.width
+        return self.zoo.trained(self.zoo.recipe(f"FF-{m}", Nesting((m,)), finished=False), seed)
+
+    def svd(self, seed: int) -> Block:
+        """Features of the plain model on their singular vectors; its classifier cut to rank m, not refitted."""
+        widest = self.widest(seed)
+        head, m = widest.model.head, self.nesting.width
+        bias = head.bias_at(m)
+        baseline = SVD(head.weight_at(m).detach().numpy(), None if bias is None else bias.detach().numpy())
+        baseline.fit(widest.features["train"], self.images.train.labels)
+
+        def predictions(part: str) -> np.ndarray:
+            return np.stack([baseline.predict(widest.features[part], k) for k in self.nesting])
+
+        return self._shortened("SVD", widest, seed, lambda x: baseline.encode(x, m), predictions)
+
+    def pca(self, seed: int) -> Block:
+        """Principal components of the plain model's features."""
+        widest = self.widest(seed)
+        baseline = PCA().fit(widest.features["train"], self.images.train.labels)
+        return self._shortened("PCA", widest, seed, lambda x: baseline.encode(x, self.nesting.width))
+
+    def random(self, seed: int, draw: int) -> Block:
+        """The first features of one permutation of the plain model's."""
+        widest = self.widest(seed)
+        baseline = RandomFeatures(draw).fit(widest.features["train"], self.images.train.labels)
+        return self._shortened("random", widest, seed, lambda x: baseline.encode(x, self.nesting.width), draw=draw)
+
+    def slimmable(self, seed: int) -> Iterator[Block]:
+        """A block for each width of the net; below the narrowest, prefixes of its features."""
+        net = self.zoo.slimmable(seed)
+        least = 0
+        for width in net.nesting:
+            dims = tuple(m for m in (*self.nesting, *net.nesting) if least < m <= width)
+            nesting, features = Nesting(tuple(sorted(set(dims)))), net.features[width]
+
+            def predictions(part: str, nesting: Nesting = nesting, features: Mapping = features) -> np.ndarray:
+                logits = [prefix(features[part], m) @ prefix(net.weight, m).T + net.bias for m in nesting]
+                return np.stack([z.argmax(axis=1) for z in logits])
+
+            yield Block(net.key, "slimmable", seed, nesting, features, predictions)
+            least = width
+
+    def pixels(self) -> Block:
+        """The images themselves."""
+        parts = {name: self.images.part(name).images.pixels for name in PARTS}
+        flat = {name: p.reshape(len(p), -1).astype(np.float32) / 255 for name, p in parts.items()}
+        key = f"pixels-{self.images.fingerprint()}"
+        return Block(key, "pixels", 0, Nesting((flat["train"].shape[1],)), flat)
+
+    def main(self, seed: int) -> Iterator[Block]:
+        """All systems of the main table that this seed has, the long trainings last but one."""
+        few = seed not in self.settings.seeds
+        for system in NESTED:
+            for finished in (True, False):
+                yield self.nested(system, seed, finished=finished)
+        for m in self.nesting if not few else (m for m in self.nesting if m <= 16):
+            for finished in (True, False):
+                yield self.plain(m, seed, finished=finished)
+        if not few:
+            yield self.svd(seed)
+            yield self.pca(seed)
+            for draw in range(self.settings.random_draws if seed == self.settings.seeds[0] else 1):
+                yield self.random(seed, draw)
+            yield from self.slimmable(seed)
+
+    def vectors(self, block: Block) -> Vectors:
+        """Training and test vectors with their labels."""
+        labels = self.images.train.labels, self.images.test.labels
+        return Vectors(block.nesting, _cut(block, "train"), labels[0], _cut(block, "test"), labels[1])
+
+    def predict(self, block: Block, by: Classification) -> dict[str, np.ndarray]:
+        """Part → (K, n) classes by a probe or by neighbours, of validation and test; kept beside the model."""
+        name = f"{by.metric}-{_VERSION}-{'.'.join(map(str, block.nesting))}"
+        train, val, test = (self.images.part(part).labels for part in PARTS)
+
+        def make() -> np.ndarray:
+            both = np.concatenate([_cut(block, "val"), _cut(block, "test")])
+            vectors = Vectors(block.nesting, _cut(block, "train"), train, both, np.concatenate([val, test]))
+            with self.zoo.watch.task(f"{_WORDS[by.metric]} of {block.system}, seed {block.seed}"):
+                return by.predict(vectors, seed=0)
+
+        found = self.zoo.arrays(block.key, name, make)
+        return {"val": found[:, : len(val)], "test": found[:, len(val) :]}
+
+    def predicted(self, block: Block) -> dict[str, dict[str, np.ndarray]]:
+        """Metric → part → (K, n) classes: by its own head if there is one, by a refitted probe, by 1-NN."""
+        found: dict[str, dict[str, np.ndarray]] = {}
+        if block.predictions is not None:
+            found[HEAD] = {part: block.predictions(part) for part in ("val", "test")}
+        if block.system != "pixels":
+            found[PROBE] = self.predict(block, Probe())
+        return found | {NEIGHBOR: self.predict(block, Neighbor())}
+
+    def _shortened(
+        self,
+        system: str,
+        widest: Trained,
+        seed: int,
+        encode: Callable[[np.ndarray], np.ndarray],
+        predictions: Callable[[str], np.ndarray] | None = None,
+        draw: int = 0,
+    ) -> Block:
+        features = {name: encode(np.asarray(widest.features[name])) for name in PARTS}
+        key = f"{widest.key}/{system.lower()}-{draw}"
+        return Block(key, system, seed, self.nesting, features, predictions)
+
+
+def _cut(block: Block, part: str) -> np.ndarray:
+    return np.ascontiguousarray(prefix(np.asarray(block.features[part]), block.nesting.width))

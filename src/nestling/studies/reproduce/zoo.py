@@ -1,0 +1,304 @@
+"""The trained models of a reproduction: what is missing is trained, what is there is read.
+
+A model's folder is named by its system, its seed, and a digest of all that decides its numbers: a changed setting
+trains anew, and nothing stale is ever read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nestling.baselines import Slimmable
+from nestling.errors import CheckpointError
+from nestling.files import write_file
+from nestling.models import Classifier, NestedLinear, ResidualEncoder, load, save
+from nestling.nesting import Nesting
+from nestling.studies.demo import report_training
+from nestling.studies.reproduce.images import StudyImages
+from nestling.studies.reproduce.settings import Settings
+from nestling.studies.watch import Watch
+from nestling.training import ClassificationObjective, TrainConfig, finish, fit
+
+FORMAT = 1
+PARTS = ("train", "val", "test")
+_DONE = "features.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One model to train.
+
+    Attributes:
+        system: what tables call it.
+        nesting: of its head; a single dim is a plain model (FF).
+        ending: of the encoder.
+        train: how; its seed is replaced by the model's.
+        finished: whether a rotation is learnt behind it.
+        start: a recipe whose trained weights it starts from instead of random ones.
+    """
+
+    system: str
+    nesting: Nesting
+    train: TrainConfig
+    tied: bool = False
+    ending: str = "pooled"
+    finished: bool = False
+    start: Recipe | None = None
+
+    def plain(self) -> Recipe:
+        """The same without the rotation."""
+        return replace(self, finished=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model with the features it gives all three parts.
+
+    Attributes:
+        key: a text that stands for all that decided the numbers.
+        features: part → (n, d).
+    """
+
+    key: str
+    model: Classifier
+    features: Mapping[str, np.ndarray]
+
+    def logits(self, part: str) -> list[np.ndarray]:
+        """(n, c) by each head, smallest prefix first."""
+        with torch.inference_mode():
+            return [z.numpy() for z in self.model.head(torch.from_numpy(np.array(self.features[part])))]
+
+
+@dataclass(frozen=True, eq=False)
+class Slimmed:
+    """A slimmable net with the features of each of its widths.
+
+    Attributes:
+        features: width → part → (n, width).
+        weight, bias: of the classifier, whose first columns a width reads.
+        flops: width → multiplications of one image in the backbone.
+    """
+
+    key: str
+    nesting: Nesting
+    features: Mapping[int, Mapping[str, np.ndarray]]
+    weight: np.ndarray
+    bias: np.ndarray
+    flops: Mapping[int, int]
+
+
+class Zoo:
+    """Trains, keeps and reads models.
+
+    Args:
+        folder: of all runs.
+        images: what they are trained on.
+        settings: of the reproduction.
+    """
+
+    def __init__(self, folder: Path, images: StudyImages, settings: Settings, watch: Watch) -> None:
+        self.folder, self.images, self.settings, self.watch = folder, images, settings, watch
+        self._data = images.fingerprint()
+
+    def recipe(self, system: str, nesting: Nesting | None = None, **changes: Any) -> Recipe:
+        """A recipe by the settings' training, with these fields changed."""
+        return replace(
+            Recipe(system=system, nesting=nesting or self.settings.nesting, train=self.settings.train), **changes
+        )
+
+    def trained(self, recipe: Recipe, seed: int) -> Trained:
+        """The model, trained now if it is not there.
+
+        Raises:
+            CheckpointError: what is there was written by another version, or is damaged.
+            TrainingDivergedError: the loss became NaN or infinite.
+        """
+        key = self._key(recipe, seed)
+        folder = self.folder / key
+        if not _complete(folder):
+            model = self._finish(recipe, seed, folder) if recipe.finished else self._train(recipe, seed, folder)
+            save(model, folder / "model")
+            with self.watch.task(f"encode with {recipe.system}"):
+                features = {name: model.encode(self.images.part(name).images.pixels) for name in PARTS}
+            _write(folder, features)
+        _about(folder)
+        return Trained(key, load(folder / "model"), {name: _read(folder, name) for name in PARTS})
+
+    def model(self, key: str) -> Classifier:
+        """The model of a key that `trained` gave."""
+        return load(self.folder / key / "model")
+
+    def slimmable(self, seed: int) -> Slimmed:
+        """The slimmable net; errors as of `trained`."""
+        recipe = self.recipe("slimmable")
+        key = self._key(recipe, seed)
+        folder = self.folder / key
+        if not _complete(folder):
+            self._slim(recipe, seed, folder)
+        about = _about(folder)
+        flops = {int(width): int(count) for width, count in about["flops"].items()}
+        features = {width: {name: _read(folder, f"{name}-{width}") for name in PARTS} for width in flops}
+        weight, bias = _read(folder, "weight"), _read(folder, "bias")
+        return Slimmed(key, Nesting(tuple(flops)), features, weight, bias, flops)
+
+    def arrays(self, key: str, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Something that takes long to compute and follows from a model: read if it is there, else made and kept."""
+        path = self.folder / key / f"{name}.npy"
+        if not path.exists():
+            _write_array(path, make())
+        return _read(path.parent, name)
+
+    def text(self, key: str, name: str, make: Callable[[], str]) -> str:
+        """The same for a text, such as rows."""
+        path = self.folder / key / f"{name}.jsonl"
+        if not path.exists():
+            write_file(path, make())
+        return path.read_text(encoding="utf-8")
+
+    def classifier(self, recipe: Recipe, seed: int) -> Classifier:
+        """The first weights of a recipe."""
+        generator = torch.Generator().manual_seed(seed)
+        encoder = self._encoder(recipe.ending, generator)
+        classes = self.images.classes
+        head = NestedLinear(recipe.nesting, len(classes), tied=recipe.tied, generator=generator)
+        return Classifier(encoder, head, classes=classes)
+
+    def _encoder(self, ending: str, generator: torch.Generator) -> ResidualEncoder:
+        pixels = self.images.train.images.pixels
+        scaled = pixels[:: max(1, len(pixels) // 2000)].astype(np.float32) / 255
+        return ResidualEncoder(
+            self.settings.stages[-1],
+            channels=pixels.shape[1],
+            size=pixels.shape[2],
+            stages=self.settings.stages,
+            ending=ending,
+            mean=float(scaled.mean()),
+            std=max(float(scaled.std()), 1e-3),
+            generator=generator,
+        )
+
+    def _train(self, recipe: Recipe, seed: int, folder: Path) -> Classifier:
+        model = self.classifier(recipe, seed)
+        if recipe.start is not None:
+            begun = self.trained(recipe.start, seed).model
+            model.encoder.load_state_dict(begun.encoder.state_dict())
+        train = self.images.train
+        with self.watch.task(f"train {recipe.system}, seed {seed}") as step:
+            fit(
+                ClassificationObjective(model),
+                train.images.pixels,
+                train.labels,
+                replace(recipe.train, seed=seed),
+                folder=folder / "run",
+                resume=True,
+                progress=partial(report_training, step),
+            )
+        return model
+
+    def _finish(self, recipe: Recipe, seed: int, folder: Path) -> Classifier:
+        begun = self.trained(recipe.plain(), seed)
+        with self.watch.task(f"finish {recipe.system}, seed {seed}") as step:
+            return finish(
+                begun.model,
+                np.array(begun.features["train"]),
+                self.images.train.labels,
+                epochs=self.settings.finish_epochs,
+                seed=seed,
+                folder=folder / "run",
+                progress=partial(report_training, step),
+            )
+
+    def _slim(self, recipe: Recipe, seed: int, folder: Path) -> None:
+        train = self.images.train
+        with self.watch.task(f"train slimmable, seed {seed}") as step:
+            baseline = Slimmable(
+                lambda generator: self._encoder("pooled", generator),
+                replace(recipe.train, seed=seed),
+                folder=folder / "run",
+                progress=partial(report_training, step),
+            ).fit(train.images.pixels, train.labels)
+        net = baseline.net
+        with self.watch.task("encode with slimmable"):
+            features = {
+                f"{name}-{width}": baseline.encode(self.images.part(name).images.pixels, width)
+                for width in net.nesting
+                for name in PARTS
+            }
+        bias = net.head.bias_at(net.nesting.width)
+        assert bias is not None
+        features |= {"weight": net.head.weight_at(net.nesting.width).detach().numpy(), "bias": bias.detach().numpy()}
+        image = torch.from_numpy(train.images.pixels[:1])
+        flops = {str(width): flops_of(lambda width=width: net(image, width)) for width in net.nesting}
+        _write(folder, features, flops=flops)
+
+    def _key(self, recipe: Recipe, seed: int) -> str:
+        s = self.settings
+        about = {
+            "recipe": _plain(asdict(recipe)),
+            "data": self._data,
+            "stages": s.stages,
+            "finish": s.finish_epochs if recipe.finished else None,
+        }
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:10]
+        return f"{recipe.system.lower().replace(' ', '-')}-{seed}-{digest}"
+
+
+def flops_of(call: Callable[[], object]) -> int:
+    """Multiplications and additions of the products and convolutions of a call."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def _plain(value: object) -> object:
+    """JSON of a recipe without what does not change its numbers."""
+    if isinstance(value, dict):
+        free = ("system", "checkpoint_every", "log_every", "seed")
+        return {name: _plain(item) for name, item in value.items() if name not in free}
+    return value
+
+
+def _complete(folder: Path) -> bool:
+    return (folder / _DONE).exists()
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    try:
+        about = json.loads((folder / _DONE).read_text())
+        version = int(about["format"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / _DONE} is damaged ({error}). Delete {folder}.") from error
+    if version != FORMAT:
+        raise CheckpointError(f"{folder} was written by another version (format {version}, not {FORMAT}). Delete it.")
+    return about
+
+
+def _write(folder: Path, arrays: Mapping[str, np.ndarray], **more: object) -> None:
+    for name, array in arrays.items():
+        _write_array(folder / f"{name}.npy", array)
+    write_file(folder / _DONE, json.dumps({"format": FORMAT, **more}) + "\n")
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    write_file(path, buffer.getvalue())
+
+
+def _read(folder: Path, name: str) -> np.ndarray:
+    try:
+        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / name}.npy is damaged ({error}). Delete {folder}.") from error

@@ -1,0 +1,185 @@
+"""Every experiment on a small tree of real pictures: trained, cached, shown; and what is refused."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nestling import Nesting
+from nestling.errors import CheckpointError, DataError, InputError
+from nestling.evaluation import Row, read_rows
+from nestling.studies.reproduce.corruptions import CORRUPTIONS, noisy, pixelated, rotated, thicker, thinner
+from nestling.studies.reproduce.experiments import EXPERIMENTS
+from nestling.studies.reproduce.images import study_images
+from nestling.studies.reproduce.run import reproduce
+from nestling.studies.reproduce.section import by_prefix, lines_of
+from nestling.studies.reproduce.settings import Settings, get_settings
+from nestling.studies.watch import Silent
+from nestling.training import TrainConfig
+from tests.studies.collected import Collected
+
+CLASSES = 6
+SYSTEMS = {"MRL", "MRL-E", "FF", "SVD", "PCA", "random", "slimmable", "pixels"}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six classes, a bright stripe each: "bar one", "bar two", "bar three", "dot four", …"""
+    root, rng = tmp_path_factory.mktemp("tree"), np.random.default_rng(0)
+    for c, name in enumerate(("bar-one", "bar-two", "bar-three", "dot-four", "dot-five", "dot-six")):
+        (root / name).mkdir()
+        for i in range(40):
+            pixels = rng.integers(0, 120, (16, 16)).astype(np.uint8)
+            pixels[2 * c : 2 * c + 3] = np.maximum(pixels[2 * c : 2 * c + 3], rng.integers(150, 255))
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+def tiny(tree: Path, **changes: object) -> Settings:
+    settings = Settings(
+        data=str(tree),
+        nesting=Nesting((4, 8, 16)),
+        stages=(8, 16),
+        train=TrainConfig(epochs=3, batch_size=32, lr=1e-2, flip=False),
+        pixels=16,
+        finish_epochs=2,
+        seeds=(0, 1),
+        few_dims_seeds=(0, 1),
+        few_shot_draws=3,
+        random_draws=2,
+        redraws=3,
+    )
+    return replace(settings, **changes)
+
+
+@pytest.fixture(scope="module")
+def done(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folders of the report and of the runs, after everything ran."""
+    root = tmp_path_factory.mktemp("reproduced")
+    reproduce("all", tiny(tree), root / "report", runs=root / "runs", watch=Silent())
+    return root / "report", root / "runs"
+
+
+def test_every_experiment_leaves_rows_and_the_page_shows_them(done: tuple[Path, Path]) -> None:
+    page = (done[0] / "index.html").read_text()
+    for name in EXPERIMENTS:
+        rows = read_rows(done[0] / f"{name}.jsonl")
+        assert len(rows) > 5, name
+        assert f"id={name}" in page
+        assert f"nestling reproduce {name}" in page
+    assert page.count("<svg") >= 5
+    assert not re.search(r"""<script|(src|href)=["']?http""", page.replace("xlink:href", ""))
+
+
+def test_the_main_table_holds_every_system_at_every_prefix(done: tuple[Path, Path]) -> None:
+    rows = read_rows(done[0] / "linear.jsonl")
+    assert {row.system for row in rows if " - " not in row.system and "raw" not in row.system} == SYSTEMS
+    for system in SYSTEMS - {"pixels"}:
+        for metric in ("probe_top1", "1nn_top1", "linear_top1"):
+            dims = {row.dims for row in rows if (row.system, row.metric) == (system, metric)}
+            assert {4, 8, 16} <= dims, (system, metric)
+    assert {row.seed for row in rows if row.system == "MRL"} == {0, 1}
+    assert all(0 <= row.value <= 1 for row in rows if row.metric.endswith("top1"))
+    differences = [row for row in rows if row.metric == "1nn_top1_difference" and row.system == "MRL - FF"]
+    assert [row.dims for row in differences] == [4, 8, 16]
+    for row in differences:
+        ours, theirs = (
+            np.mean([r.value for r in rows if (r.system, r.metric, r.dims) == (name, "1nn_top1", row.dims)])
+            for name in ("MRL", "FF")
+        )
+        assert row.value == pytest.approx(ours - theirs, abs=1e-12)
+        assert row.interval is not None
+        assert row.interval[0] <= row.value <= row.interval[1]
+
+
+def test_finishing_leaves_full_width_as_it_was(done: tuple[Path, Path]) -> None:
+    rows = read_rows(done[0] / "linear.jsonl")
+    value = {(r.system, r.metric, r.dims, r.seed): r.value for r in rows}
+    for seed in (0, 1):
+        for metric in ("head_top1", "1nn_top1"):
+            assert value["MRL", metric, 16, seed] == pytest.approx(value["MRL raw", metric, 16, seed], abs=0.03)
+
+
+def test_a_second_time_nothing_is_trained(done: tuple[Path, Path], tree: Path, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in done[1].rglob("*") if path.is_file()}
+    watch = Collected()
+    reproduce("linear", tiny(tree), tmp_path, runs=done[1], watch=watch)
+    assert not [name for name in watch.steps if name.startswith(("train", "finish", "encode", "probe"))]
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert (tmp_path / "linear.jsonl").read_text() == (done[0] / "linear.jsonl").read_text()
+
+
+def test_another_setting_is_another_model(done: tuple[Path, Path], tree: Path, tmp_path: Path) -> None:
+    changed = tiny(tree, train=replace(tiny(tree).train, lr=2e-2), seeds=(0,), few_dims_seeds=(0,))
+    watch = Collected()
+    reproduce("unseen-widths", changed, tmp_path, runs=done[1], watch=watch)
+    assert "train MRL, seed 0" in watch.steps
+    dims = {row.dims for row in read_rows(tmp_path / "unseen-widths.jsonl")}
+    assert dims == {4, 6, 8, 12, 16}
+
+
+def test_what_is_not_possible_is_one_sentence(done: tuple[Path, Path], tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name must be one of linear, "):
+        reproduce("linaer", tiny(tree), tmp_path, watch=Silent())
+    with pytest.raises(InputError, match="scale must be full or small"):
+        get_settings("big")
+    with pytest.raises(InputError, match="data must be icons-600, icons-1500, or a folder"):
+        study_images(tiny(tmp_path / "nowhere"), Silent())
+    (tmp_path / "one" / "class").mkdir(parents=True)
+    for i in range(4):
+        Image.fromarray(np.full((16, 16), i, np.uint8)).save(tmp_path / "one" / "class" / f"{i}.png")
+    with pytest.raises(InputError, match="at least two classes"):
+        study_images(tiny(tmp_path / "one"), Silent())
+    (tmp_path / "one" / "lone").mkdir()
+    Image.fromarray(np.full((16, 16), 9, np.uint8)).save(tmp_path / "one" / "lone" / "0.png")
+    with pytest.raises(DataError, match=r"Class lone of .* has no test image"):
+        study_images(tiny(tmp_path / "one"), Silent())
+
+
+def test_a_cache_of_another_version_is_named(done: tuple[Path, Path], tree: Path, tmp_path: Path) -> None:
+    kept = {path: path.read_text() for path in done[1].glob("mrl-0-*/features.json")}
+    for text, sentence in (('{"format": 99}', r"another version \(format 99"), ("{", "is damaged .* Delete")):
+        for path in kept:
+            path.write_text(text)
+        with pytest.raises(CheckpointError, match=sentence):
+            reproduce("unseen-widths", tiny(tree), tmp_path, runs=done[1], watch=Silent())
+    for path, text in kept.items():
+        path.write_text(text)
+
+
+def test_tables_show_the_mean_and_the_spread_of_seeds() -> None:
+    rows = [
+        Row(system="MRL", metric="m", value=value, unit="fraction", n=9, dims=dims, seed=seed)
+        for seed, dims, value in ((0, 8, 0.5), (1, 8, 0.6), (0, 16, 0.7))
+    ]
+    assert by_prefix("t", rows, "m").rows == [["MRL", "55.00 ±5.0", "70.00"]]
+    (line,) = lines_of(rows, "m")
+    assert (line.name, list(line.dims), list(line.values)) == ("MRL", [8, 16], [pytest.approx(0.55), 0.7])
+
+
+IMAGES = np.zeros((3, 1, 9, 9), np.uint8)
+IMAGES[:, :, 2:7, 4] = 200
+
+
+def test_changed_images_are_images_and_changed() -> None:
+    for name, change in CORRUPTIONS.items():
+        found = change(IMAGES)
+        assert found.shape == IMAGES.shape, name
+        assert found.dtype == np.uint8
+        assert not np.array_equal(found, IMAGES)
+    assert IMAGES.sum() == 3 * 5 * 200
+
+
+def test_what_each_change_does() -> None:
+    assert (thicker(IMAGES)[0, 0, 4] > 0).sum() == 3
+    assert thinner(IMAGES).sum() == 0
+    blocks = pixelated(IMAGES)
+    assert blocks[0, 0, 2, 4] == blocks[0, 0, 3, 5] == 100
+    assert np.array_equal(blocks[..., 8], IMAGES[..., 8])
+    assert not np.array_equal(rotated(IMAGES, seed=0), rotated(IMAGES, seed=1))
+    assert abs(float(noisy(np.full((50, 1, 9, 9), 128, np.uint8), strength=10.0).mean()) - 128) < 1
