@@ -183,3 +183,14 @@ def test_what_each_change_does() -> None:
     assert np.array_equal(blocks[..., 8], IMAGES[..., 8])
     assert not np.array_equal(rotated(IMAGES, seed=0), rotated(IMAGES, seed=1))
     assert abs(float(noisy(np.full((50, 1, 9, 9), 128, np.uint8), strength=10.0).mean()) - 128) < 1
+
+
+@pytest.mark.soak
+def test_the_small_scale_gives_every_row_on_icons(tmp_path: Path) -> None:
+    sections = reproduce("all", get_settings("small", seeds=1), tmp_path, runs=tmp_path / "runs", watch=Silent())
+    assert list(sections) == list(EXPERIMENTS)
+    value = {(r.system, r.metric, r.dims): r.value for r in read_rows(tmp_path / "linear.jsonl")}
+    assert value["MRL", "1nn_top1", 64] > value["random", "1nn_top1", 8] + 0.1
+    assert value["MRL", "1nn_top1", 8] > value["SVD", "1nn_top1", 8] - 0.1
+    classes = read_rows(tmp_path / "classes.jsonl")
+    assert any(row.metric == "superclass_top1" for row in classes)

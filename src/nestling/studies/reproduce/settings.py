@@ -67,7 +67,7 @@ def get_settings(scale: str = "full", *, data: str = "icons-600", seeds: int = 3
     if seeds < 1:
         raise InputError.of("seeds", "at least 1", seeds)
     more = seeds + 2 if seeds >= 3 else seeds
-    train = TrainConfig(epochs=16, batch_size=256, warmup_epochs=3.0, crop_padding=2, flip=False)
+    train = TrainConfig(epochs=12, batch_size=256, warmup_epochs=3.0, crop_padding=2, flip=False)
     nesting, stages = Nesting((8, 16, 32, 64, 128, 256)), (32, 64, 128, 256)
     full = Settings(
         data=data,

@@ -14,6 +14,7 @@ from nestling.studies.reproduce.zoo import PARTS, Recipe, Trained, Zoo
 
 NESTED = ("MRL", "MRL-E")
 _WORDS = {"probe_top1": "probe", "1nn_top1": "1-NN"}
+_STRENGTHS = (0.03, 0.1, 1.0, 10.0)  # of the probe, chosen among on validation
 _VERSION = 1  # of probe and neighbours: what they predicted is kept
 PROBE, NEIGHBOR, HEAD = "probe_top1", "1nn_top1", "head_top1"
 
@@ -143,17 +144,31 @@ class Systems:
         return Vectors(block.nesting, _cut(block, "train"), labels[0], _cut(block, "test"), labels[1])
 
     def predict(self, block: Block, by: Classification) -> dict[str, np.ndarray]:
-        """Part → (K, n) classes by a probe or by neighbours, of validation and test; kept beside the model."""
-        name = f"{by.metric}-{_VERSION}-{'.'.join(map(str, block.nesting))}"
+        """Part → (K, n) classes of validation and test; kept beside the model."""
+        return self._predictions(block, by.metric, lambda vectors: by.predict(vectors, seed=0))
+
+    def probe(self, block: Block) -> dict[str, np.ndarray]:
+        """The same by probes, of the strength that is right most often on validation at each prefix."""
+        val = self.images.val.labels
+
+        def best(vectors: Vectors) -> np.ndarray:
+            tried = np.stack([Probe(strength).predict(vectors, seed=0) for strength in _STRENGTHS])
+            right = (tried[:, :, : len(val)] == val).mean(axis=2)
+            return tried[right.argmax(axis=0), np.arange(tried.shape[1])]
+
+        return self._predictions(block, PROBE, best)
+
+    def _predictions(self, block: Block, metric: str, make: Callable[[Vectors], np.ndarray]) -> dict[str, np.ndarray]:
+        name = f"{metric}-{_VERSION}-{'.'.join(map(str, block.nesting))}"
         train, val, test = (self.images.part(part).labels for part in PARTS)
 
-        def make() -> np.ndarray:
+        def made() -> np.ndarray:
             both = np.concatenate([_cut(block, "val"), _cut(block, "test")])
             vectors = Vectors(block.nesting, _cut(block, "train"), train, both, np.concatenate([val, test]))
-            with self.zoo.watch.task(f"{_WORDS[by.metric]} of {block.system}, seed {block.seed}"):
-                return by.predict(vectors, seed=0)
+            with self.zoo.watch.task(f"{_WORDS[metric]} of {block.system}, seed {block.seed}"):
+                return make(vectors)
 
-        found = self.zoo.arrays(block.key, name, make)
+        found = self.zoo.arrays(block.key, name, made)
         return {"val": found[:, : len(val)], "test": found[:, len(val) :]}
 
     def predicted(self, block: Block) -> dict[str, dict[str, np.ndarray]]:
@@ -161,8 +176,10 @@ class Systems:
         found: dict[str, dict[str, np.ndarray]] = {}
         if block.predictions is not None:
             found[HEAD] = {part: block.predictions(part) for part in ("val", "test")}
+        if block.system == "FF raw":  # its features are those of FF
+            return found
         if block.system != "pixels":
-            found[PROBE] = self.predict(block, Probe())
+            found[PROBE] = self.probe(block)
         return found | {NEIGHBOR: self.predict(block, Neighbor())}
 
     def _shortened(

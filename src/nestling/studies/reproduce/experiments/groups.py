@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nestling.errors import InputError
-from nestling.evaluation import Neighbor, Probe, Row, by_frequency, coarse_rows, group_rows, superclasses
+from nestling.evaluation import Neighbor, Row, by_frequency, coarse_rows, group_rows, superclasses
 from nestling.evaluation.base import correct_rows
 from nestling.studies.reproduce.section import Section, Table, by_prefix, mean_of, percent
 from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, PROBE, Block, Systems
@@ -53,7 +53,7 @@ def _of(block: Block, systems: Systems) -> list[Row]:
         coarse = superclasses(systems.images.classes)
     except InputError:  # names that share no words have no coarse classes
         return found
-    predicted = systems.predict(block, Probe())["test"]
+    predicted = systems.probe(block)["test"]
     found += correct_rows(predicted == labels, block.nesting, metric=PROBE, system=block.system)
     return found + coarse_rows(predicted, labels, coarse, block.nesting, system=block.system)
 

@@ -133,7 +133,7 @@ def _sentences(rows: Sequence[Row], systems: Systems) -> list[str]:
             low, high = (100 * bound for bound in row.interval)
             found.append(f"{kind}, {row.dims} dims: {row.system} = {100 * row.value:+.2f} [{low:+.2f}, {high:+.2f}]")
     m = systems.nesting.width
-    gap = mean_of(rows, PROBE, "FF raw", m) - mean_of(rows, HEAD, "FF raw", m)
+    gap = mean_of(rows, PROBE, "FF", m) - mean_of(rows, HEAD, "FF raw", m)
     found.append(f"Probe minus trained head of the plain model at {m} dims: {100 * gap:+.2f} points.")
     return found
 
