@@ -37,6 +37,7 @@ def test_a_narrower_head_takes_the_first_features() -> None:
     wide, narrow = _model(), _model(dims=(4,))
     narrow.encoder.load_state_dict(wide.encoder.state_dict())
     np.testing.assert_array_equal(narrow.encode(_images()), wide.encode(_images())[:, :4])
+    np.testing.assert_array_equal(narrow.encode(_images(), whole=True), wide.encode(_images()))
 
 
 def test_the_loss_is_the_head_s() -> None:

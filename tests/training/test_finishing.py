@@ -58,14 +58,31 @@ def test_full_width_is_as_before_and_short_prefixes_are_better(ending: str, tied
         assert (after[0].argmax(1) == truth).float().mean() > (before[0].argmax(1) == truth).float().mean() + 0.1
 
 
-def test_a_single_width_gets_its_head_refitted() -> None:
-    model, (pixels, labels) = trained("pooled", dims=(4,)), images()
+def right_of(model: Classifier, pixels: np.ndarray, labels: np.ndarray) -> float:
+    with torch.inference_mode():
+        return float((model.head(torch.from_numpy(model.encode(pixels)))[-1].argmax(1).numpy() == labels).mean())
+
+
+def test_a_single_full_width_gets_its_head_refitted() -> None:
+    model, (pixels, labels) = trained("pooled", dims=(WIDTH,)), images()
     features = model.encode(pixels)
     finished = finish(model, features, labels, epochs=60)
     np.testing.assert_array_equal(finished.encode(pixels), features)
-    with torch.inference_mode():
-        right = (finished.head(torch.from_numpy(features))[0].argmax(1).numpy() == labels).mean()
-    assert right > 0.4
+    assert right_of(model, pixels, labels) < 0.3
+    assert right_of(finished, pixels, labels) > 0.8
+
+
+@pytest.mark.parametrize("dims", [(4,), (2, 4)])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_head_narrower_than_the_encoder_may_use_all_its_features(dims: tuple[int, ...], tied: bool) -> None:
+    model, (pixels, labels) = trained("pooled", dims=dims, tied=tied), images()
+    finished = finish(model, model.encode(pixels, whole=True), labels, epochs=60)
+    assert finished.head.nesting == model.head.nesting
+    gained = right_of(finished, pixels, labels)
+    assert gained > right_of(model, pixels, labels) + 0.3
+    assert gained > 0.6  # four of the sixteen features alone reach .5
+    turned, whole = finished.encode(pixels, whole=True), model.encode(pixels, whole=True)
+    np.testing.assert_allclose(turned @ turned.T, whole @ whole.T, rtol=2e-4, atol=2e-4)
 
 
 def test_a_finished_model_is_saved_and_loaded(tmp_path) -> None:
@@ -94,7 +111,7 @@ class _Flat(Encoder):
 
 def test_what_cannot_be_finished_is_refused() -> None:
     model, (pixels, labels) = trained("pooled"), images(100)
-    with pytest.raises(ShapeError, match=r"features must be \(n, 16\)"):
+    with pytest.raises(ShapeError, match=r"features must be \(n, 16\), all"):
         finish(model, model.encode(pixels)[:, :4], labels)
     flat = Classifier(_Flat(), NestedLinear(Nesting((2, 4)), CLASSES))
     with pytest.raises(InputError, match="that can be rotated"):

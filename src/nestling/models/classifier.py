@@ -67,19 +67,29 @@ class Classifier(nn.Module):
 
     @torch.inference_mode()
     def encode(
-        self, images: Shaped[np.ndarray, "n ..."] | Shaped[Tensor, "n ..."], *, batch_size: int = 1000
+        self,
+        images: Shaped[np.ndarray, "n ..."] | Shaped[Tensor, "n ..."],
+        *,
+        batch_size: int = 1000,
+        whole: bool = False,
     ) -> Float[np.ndarray, "n d"]:
-        """Features of many images as float32, in evaluation mode, batch by batch on the model's device."""
+        """Features of many images as float32, in evaluation mode, batch by batch on the model's device.
+
+        Args:
+            whole: all of the encoder's features, also those behind the head's nesting.
+        """
+        network: nn.Module = self.encoder if whole else self
+        width = self.encoder.width if whole else self.head.nesting.width
         was_training = self.training
         self.eval()
         try:
             parts = [
-                self(_tensor(images[i : i + batch_size]).to(self.device)).float().cpu().numpy()
+                network(_tensor(images[i : i + batch_size]).to(self.device)).float().cpu().numpy()
                 for i in range(0, len(images), batch_size)
             ]
         finally:
             self.train(was_training)
-        return np.concatenate(parts) if parts else np.empty((0, self.head.nesting.width), np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, width), np.float32)
 
 
 def _tensor(batch: np.ndarray | Tensor) -> Tensor:

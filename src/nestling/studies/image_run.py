@@ -144,7 +144,7 @@ def finish_images(
         )
     tell_images(found, watch)
     with watch.task("encode"):
-        features = model.encode(found.train.pixels)
+        features = model.encode(found.train.pixels, whole=True)
     with watch.task("finish") as step:
         finished = finish(
             model,

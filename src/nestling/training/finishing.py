@@ -22,34 +22,36 @@ from nestling.training.config import TrainConfig
 from nestling.training.fit import Progress, fit
 from nestling.training.objective import Objective
 
-_RATE = 4e-3
+_RATE, _HEAD_RATE = 1e-2, 5.0  # chosen on validation (docs/LOG.md)
 
 
 class RotationObjective(Objective):
-    """The nested cross-entropy of R · x under all heads but the last, which follows from R.
+    """The nested cross-entropy of the heads on R · x.
 
-    A nesting of one dim has nothing to rotate: then its head is refitted.
+    A head as wide as the features follows from R and has no loss. Without any other head there is nothing to rotate:
+    then that one is refitted.
 
     Args:
         head: a trained one; it is copied.
+        width: of the features, at least the head's.
     """
 
-    def __init__(self, head: NestedLinear) -> None:
+    def __init__(self, head: NestedLinear, width: int) -> None:
         super().__init__()
-        dims, width = head.nesting.dims, head.nesting.width
-        self.rotates = len(dims) > 1
-        short = dims[:-1] if self.rotates else dims
+        dims = head.nesting.dims
+        self.follows, self.rotates = width == dims[-1], dims != (width,)
+        short = dims[:-1] if self.follows and self.rotates else dims
         self.nesting = Nesting(short, _boosted(len(short)))
         self.skew = nn.Parameter(torch.zeros(width, width), requires_grad=self.rotates)
-        bias = head.bias_at(width)
-        self.full = head.weight_at(width).detach().clone()
+        bias = head.bias_at(dims[-1])
+        self.full = head.weight_at(dims[-1]).detach().clone()
         self.full_bias = None if bias is None else bias.detach().clone()
         self.label_smoothing = 0.0
-        self.heads: NestedLinear | None = None  # a tied head follows from R at every prefix
-        if not (head.tied and self.rotates):
-            self.heads = NestedLinear(self.nesting, head.classes, bias=bias is not None)
+        self.heads: NestedLinear | None = None  # a tied head as wide as the features follows from R at every prefix
+        if not (head.tied and self.follows and self.rotates):
+            self.heads = NestedLinear(self.nesting, head.classes, tied=head.tied, bias=bias is not None)
             with torch.no_grad():
-                for own, theirs in zip(self.heads.parameters(), _short(head, short), strict=True):
+                for own, theirs in zip(self.heads.parameters(), _first(head, len(self.heads.weights)), strict=True):
                     own.copy_(theirs)
 
     def prepare(self, config: TrainConfig) -> None:
@@ -96,7 +98,7 @@ def finish(
 
     Args:
         model: stays as it is; its encoder must know `rotated`.
-        features: ``model.encode`` of the training images; labels: their classes.
+        features: ``model.encode(images, whole=True)`` of the training images; labels: their classes.
         epochs: over the features, some seconds each.
         seed: of their order.
         folder: of checkpoints, resumed when there; nothing is written without one.
@@ -106,37 +108,43 @@ def finish(
         InputError: the encoder has no last linear map.
         ShapeError: features that are not the model's.
     """
-    if features.ndim != 2 or features.shape[1] != model.head.nesting.width:
-        raise ShapeError.of("features", f"(n, {model.head.nesting.width}), the model's", f"shape {features.shape}")
-    objective = RotationObjective(model.head)
+    width = model.encoder.width
+    if features.ndim != 2 or features.shape[1] != width:
+        raise ShapeError.of("features", f"(n, {width}), all of the encoder's", f"shape {features.shape}")
+    objective = RotationObjective(model.head, width)
     size = min(512, max(1, len(features) // 16))
-    config = TrainConfig(epochs=epochs, batch_size=size, lr=_RATE, weight_decay=0.0, augment=False, seed=seed)
+    config = TrainConfig(
+        epochs=epochs,
+        batch_size=size,
+        lr=_RATE,
+        head_lr=_HEAD_RATE,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        augment=False,
+        seed=seed,
+    )
     fit(objective, features, labels, config, folder=folder, resume=folder is not None, progress=progress)
     return _finished(model, objective)
 
 
 @torch.no_grad()
 def _finished(model: Classifier, objective: RotationObjective) -> Classifier:
-    rotation = objective.double().rotation().cpu()
+    rotation = objective.double().rotation()
     old = model.head
     head = NestedLinear(old.nesting, old.classes, tied=old.tied, bias=len(old.biases) > 0)
-    weights = [] if objective.heads is None else [w.cpu() for w in objective.heads.weights]
-    biases = [] if objective.heads is None else [b.cpu() for b in objective.heads.biases]
-    if objective.rotates:
-        weights.append(objective.full.cpu().double() @ rotation.T)
-        biases += [] if objective.full_bias is None else [objective.full_bias.cpu()]
+    weights = [] if objective.heads is None else list[Tensor](objective.heads.weights)
+    biases = [] if objective.heads is None else list[Tensor](objective.heads.biases)
+    if objective.follows and objective.rotates:
+        weights.append(objective.full.to(rotation) @ rotation.T)
+        biases += [] if objective.full_bias is None else [objective.full_bias]
     for own, found in zip((*head.weights, *head.biases), (*weights, *biases), strict=True):
         own.copy_(found)
-    width = model.encoder.width
-    turn = torch.eye(width, dtype=torch.float64)
-    turn[: len(rotation), : len(rotation)] = rotation  # the encoder may be wider than what is read of it
-    encoder = model.encoder.rotated(turn.to(model.device)) if objective.rotates else model.encoder
+    encoder = model.encoder.rotated(rotation.to(model.device)) if objective.rotates else model.encoder
     return Classifier(encoder, head.to(model.device), classes=model.classes).eval()
 
 
-def _short(head: NestedLinear, dims: tuple[int, ...]) -> list[Tensor]:
-    biases = [head.bias_at(m) for m in dims]
-    return [*(head.weight_at(m) for m in dims), *(b for b in biases if b is not None)]
+def _first(head: NestedLinear, count: int) -> list[Tensor]:
+    return [*list(head.weights)[:count], *list(head.biases)[:count]]
 
 
 def _boosted(count: int) -> tuple[float, ...]:

@@ -176,8 +176,6 @@ class Systems:
         found: dict[str, dict[str, np.ndarray]] = {}
         if block.predictions is not None:
             found[HEAD] = {part: block.predictions(part) for part in ("val", "test")}
-        if block.system == "FF raw":  # its features are those of FF
-            return found
         if block.system != "pixels":
             found[PROBE] = self.probe(block)
         return found | {NEIGHBOR: self.predict(block, Neighbor())}

@@ -30,6 +30,7 @@ from nestling.studies.watch import Watch
 from nestling.training import ClassificationObjective, TrainConfig, finish, fit
 
 FORMAT = 1
+_FINISHING = 2  # which way of finishing: what another way made is not read
 PARTS = ("train", "val", "test")
 _DONE = "features.json"
 
@@ -206,12 +207,14 @@ class Zoo:
         return model
 
     def _finish(self, recipe: Recipe, seed: int, folder: Path) -> Classifier:
-        begun = self.trained(recipe.plain(), seed)
+        begun, train = self.trained(recipe.plain(), seed), self.images.train
+        with self.watch.task(f"encode with {recipe.system}"):
+            features = begun.model.encode(train.images.pixels, whole=True)
         with self.watch.task(f"finish {recipe.system}, seed {seed}") as step:
             return finish(
                 begun.model,
-                np.array(begun.features["train"]),
-                self.images.train.labels,
+                features,
+                train.labels,
                 epochs=self.settings.finish_epochs,
                 seed=seed,
                 folder=folder / "run",
@@ -247,7 +250,7 @@ class Zoo:
             "recipe": _plain(asdict(recipe)),
             "data": self._data,
             "stages": s.stages,
-            "finish": s.finish_epochs if recipe.finished else None,
+            "finish": (s.finish_epochs, _FINISHING) if recipe.finished else None,
         }
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:10]
         return f"{recipe.system.lower().replace(' ', '-')}-{seed}-{digest}"
