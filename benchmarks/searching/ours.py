@@ -28,7 +28,7 @@ STORED = (64, 128, 512)  # beside the full width: each ring of a row lies on a p
 BOUND_DIMS, BOUNDING = 40, (128, 512)  # of an exact search: the sketch, and int8 copies before that of the full width
 CELLS = (3.0, 0.75)  # times √n: short lists suit vectors that cluster, long ones text
 _OPENINGS = 5
-_FEW = 400  # tuning queries of a quick run
+_FEW = 200  # tuning queries of a quick run
 
 
 class Built(NamedTuple):
@@ -78,6 +78,8 @@ class Ours:
     def _best_cells(self, index: Index) -> int:
         """How many cells serve the first goal fastest: kept from an earlier run, or tried now."""
         n, plans = len(self.case.gallery), self._kept()
+        if self._quick:
+            return round(CELLS[0] * n**0.5)
         if self._again or "cells" not in plans:
             times: dict[int, float] = {}
             for factor in CELLS:

@@ -17,7 +17,7 @@ from benchmarks.searching.peers import Base, Built, Peer, Setting
 from nestling.files import write_file
 
 SMALL = 125_000
-_FEW = 2  # shapes of a quick run
+_FEW = 1  # shapes of a quick run
 _FINALISTS = 3  # shapes a goal that a large gallery tries
 _TIMED = 100  # single queries a candidate is timed on
 _TRIED = 200  # tuning queries that find the right rung; the last steps use them all
