@@ -12,7 +12,7 @@ import numpy as np
 from nestling.errors import require_extra
 
 INK, FAINT, RIGHT, WRONG = "#1d2733", "#c9d1da", "#2a9d63", "#d1495b"
-COLOURS = ("#d9660b", "#2563a8", "#6b7a8c", "#8e5bb5", "#3a8f7d", "#b08a1e")
+COLOURS = ("#d9660b", "#2563a8", "#6b7a8c", "#8e5bb5", "#3a8f7d", "#b08a1e", "#c2416b", "#1d2733")
 _STYLE = {
     "font.size": 10,
     "font.family": "DejaVu Sans",

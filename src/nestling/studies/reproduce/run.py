@@ -63,7 +63,8 @@ def reproduce(
     systems = Systems(Zoo(folder, images, settings, watch))
     out.mkdir(parents=True, exist_ok=True)
     sections: dict[str, Section] = {}
-    for each in names:
+    for place, each in enumerate(names, start=1):
+        watch.say(f"{each} ({place} of {len(names)})")
         rows = EXPERIMENTS[each].rows(systems)
         save_rows(rows, out / f"{each}.jsonl")
         sections[each] = EXPERIMENTS[each].section(rows, systems)
@@ -73,10 +74,11 @@ def reproduce(
 
 
 def show(section: Section, watch: Watch) -> None:
-    """Tables and sentences."""
+    """Tables, those that fit a terminal, and sentences."""
     watch.say(f"\n{section.title}")
     for table in section.tables:
-        watch.table(table.title, list(table.columns), [list(row) for row in table.rows])
+        if not table.wide:
+            watch.table(table.title, list(table.columns), [list(row) for row in table.rows])
     for sentence in section.found:
         watch.say(f"  {sentence}")
 

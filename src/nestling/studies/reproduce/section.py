@@ -17,11 +17,16 @@ Cells = tuple[list[str], list[list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with a title; a row whose name begins with "paper" holds the paper's figures."""
+    """A table with a title; a row whose name begins with "paper" holds the paper's figures.
+
+    Attributes:
+        wide: too wide for a terminal; only the page shows it.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

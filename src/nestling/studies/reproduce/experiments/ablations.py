@@ -34,7 +34,7 @@ def ablations(zoo: Zoo) -> list[Ablation]:
     nesting, train = zoo.settings.nesting, zoo.settings.train
     k = len(nesting)
     width = nesting.width
-    plain = zoo.recipe("FF", Nesting((width,)))
+    plain = zoo.recipe(f"FF-{width}", Nesting((width,)))
     tune = replace(train, epochs=max(2, train.epochs // 4), warmup_epochs=0.5, lr=train.lr / 2)
 
     def of(name: str, **changes: Any) -> Ablation:
@@ -46,8 +46,8 @@ def ablations(zoo: Zoo) -> list[Ablation]:
     return [
         of(_BASE),
         of("MRL-E", tied=True),
-        of("8-boost", nesting=weighted(2.0)),
-        of("8+16-boost", nesting=weighted(2.0, 1.5)),
+        of(f"{nesting.dims[0]}-boost", nesting=weighted(2.0)),
+        of(f"{nesting.dims[0]}+{nesting.dims[1]}-boost", nesting=weighted(2.0, 1.5)),
         of("uniform spacing", nesting=Nesting.uniform(width, count=k, smallest=nesting.dims[0])),
         of(f"from {nesting.dims[0] // 2} dims on", nesting=Nesting((nesting.dims[0] // 2, *nesting))),
         of(f"from {nesting.dims[1]} dims on", nesting=Nesting(nesting.dims[1:])),

@@ -38,7 +38,7 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
             name,
             percent(mean_of(rows, "cascade_top1", name, None)),
             f"{mean_of(rows, 'cascade_dims', name, None):.1f}",
-            f"{mean_of(rows, 'cascade_cumulative_dims', name, None):.1f}",
+            "" if name == _ORACLE else f"{mean_of(rows, 'cascade_cumulative_dims', name, None):.1f}",
         ]
         for name in names
     ]

@@ -12,10 +12,11 @@ from nestling.evaluation.base import correct_rows
 from nestling.metrics import grouped_bootstrap
 from nestling.studies import plots
 from nestling.studies.reproduce import paper
-from nestling.studies.reproduce.section import Section, by_prefix, lines_of, mean_of
+from nestling.studies.reproduce.section import Section, Table, by_prefix, lines_of, mean_of, percent
 from nestling.studies.reproduce.systems import HEAD, NEIGHBOR, PROBE, Block, Systems
 
 LINEAR = "linear_top1"
+_PAIRS = (("MRL", "FF"), ("MRL-E", "MRL"), ("MRL", "MRL raw"), ("MRL", "SVD"), ("MRL", "random"), ("MRL", "slimmable"))
 _TITLES = {
     LINEAR: "linear top-1, the better of trained head and refitted probe, %",
     HEAD: "linear top-1, trained head, %",
@@ -45,17 +46,17 @@ def rows(systems: Systems) -> list[Row]:
 
 def section(rows: Sequence[Row], systems: Systems) -> Section:
     """Tables with the paper's figures, both plots, and the goals with their intervals."""
-    tables = [
-        by_prefix(title, rows, metric, paper={LINEAR: paper.LINEAR, NEIGHBOR: paper.ONE_NN}.get(metric))
+    shown = [row for row in rows if row.system != "pixels"]
+    tables = [_difference_table(rows, systems)] + [
+        by_prefix(title, shown, metric, paper={LINEAR: paper.LINEAR, NEIGHBOR: paper.ONE_NN}.get(metric))
         for metric, title in _TITLES.items()
     ]
     panels = {
         title.removesuffix(", %"): [
-            line for line in lines_of(rows, metric, points=lambda s: s == "FF") if "raw" not in line.name
+            line for line in lines_of(shown, metric, points=lambda s: s == "FF") if "raw" not in line.name
         ]
         for metric, title in ((LINEAR, "linear top-1"), (NEIGHBOR, "1-NN top-1"))
     }
-    panels["1-NN top-1"] = [line for line in panels["1-NN top-1"] if line.name != "pixels"]
     return Section(
         title="Every prefix is an embedding",
         claim="MRL is as accurate as a model trained at each width alone (FF), better at small widths under 1-NN, and "
@@ -103,7 +104,7 @@ def _more(correct: dict[str, np.ndarray], block: Block, systems: Systems) -> lis
 
 def _differences(right: dict[tuple[str, str, int], dict[int, np.ndarray]], systems: Systems) -> list[Row]:
     found: list[Row] = []
-    for system, other in (("MRL", "FF"), ("MRL-E", "MRL"), ("MRL", "MRL raw")):
+    for system, other in _PAIRS:
         for metric in (LINEAR, NEIGHBOR):
             for m in systems.nesting:
                 ours, theirs = right.get((system, metric, m)), right.get((other, metric, m))
@@ -127,15 +128,48 @@ def _differences(right: dict[tuple[str, str, int], dict[int, np.ndarray]], syste
 
 def _sentences(rows: Sequence[Row], systems: Systems) -> list[str]:
     found: list[str] = []
-    for row in rows:
-        if row.metric.endswith("_difference") and row.interval is not None and row.system != "MRL - MRL raw":
-            kind = "linear" if row.metric.startswith(LINEAR) else "1-NN"
-            low, high = (100 * bound for bound in row.interval)
-            found.append(f"{kind}, {row.dims} dims: {row.system} = {100 * row.value:+.2f} [{low:+.2f}, {high:+.2f}]")
-    m = systems.nesting.width
+    for ours, theirs in _PAIRS:
+        for metric, words in ((LINEAR, "Linear"), (NEIGHBOR, "1-NN")):
+            told = [row for row in rows if (row.system, row.metric) == (f"{ours} - {theirs}", f"{metric}_difference")]
+            if told:
+                found.append(f"{words}, {ours} minus {theirs}: {_verdict(told)}.")
+    m, wide = systems.nesting.width, systems.pixels().nesting.width
     gap = mean_of(rows, PROBE, "FF", m) - mean_of(rows, HEAD, "FF raw", m)
     found.append(f"Probe minus trained head of the plain model at {m} dims: {100 * gap:+.2f} points.")
+    found.append(
+        f"1-NN of the pixels themselves ({wide:,} dims): {percent(mean_of(rows, NEIGHBOR, 'pixels', wide))} %."
+    )
     return found
+
+
+def _verdict(rows: Sequence[Row]) -> str:
+    """Which of the differences are told apart from nothing."""
+    above = [str(row.dims) for row in rows if row.interval is not None and row.interval[0] > 0]
+    below = [str(row.dims) for row in rows if row.interval is not None and row.interval[1] < 0]
+    parts = [f"{word} at {', '.join(dims)} dims" for word, dims in (("above", above), ("below", below)) if dims]
+    return "; ".join(parts) or "not told apart at any prefix"
+
+
+def _difference_table(rows: Sequence[Row], systems: Systems) -> Table:
+    lines = []
+    for ours, theirs in _PAIRS:
+        for metric, words in ((LINEAR, "linear"), (NEIGHBOR, "1-NN")):
+            found = {
+                row.dims: row
+                for row in rows
+                if (row.system, row.metric) == (f"{ours} - {theirs}", f"{metric}_difference")
+            }
+            cells = [_cell(found[m]) if m in found else "" for m in systems.nesting]
+            if any(cells):
+                lines.append([f"{ours} - {theirs}, {words}", *cells])
+    title = "differences in points [95 %, families and seeds resampled]"
+    return Table(title, ["", *map(str, systems.nesting)], lines, wide=True)
+
+
+def _cell(row: Row) -> str:
+    assert row.interval is not None
+    low, high = (100 * bound for bound in row.interval)
+    return f"{100 * row.value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _seeded(rows: Sequence[Row], seed: int) -> list[Row]:
