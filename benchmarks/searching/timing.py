@@ -26,7 +26,7 @@ class Effort(NamedTuple):
     @classmethod
     def of(cls, quick: bool) -> Effort:
         """For published figures, or for a look."""
-        return cls(1, 0.4, 0.5, 5) if quick else cls(5, 3.0, 8.0)
+        return cls(1, 0.2, 0.3, 5) if quick else cls(5, 3.0, 8.0)
 
 
 class Latency(NamedTuple):

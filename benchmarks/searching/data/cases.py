@@ -19,7 +19,7 @@ CASES = (
     "real-fashion",
     "rotated-500000",
 )
-QUICK_CASES = ("structured-10000", "real-wordnet-10000", "rotated-5000")
+QUICK_CASES = ("structured-5000", "real-wordnet-10000", "rotated-5000")
 TEN_MILLION = "ten-million"
 
 
