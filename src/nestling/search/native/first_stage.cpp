@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "encode.h"
 #include "search.h"
@@ -72,75 +73,51 @@ void Search::prepare(const float *queries, std::size_t count) {
     }
 }
 
-// Which positions of a segment are read by which queries of the tile.
-void Search::runs_of(const Segment &segment, std::size_t begin, std::size_t count) {
-    runs_.clear();
+// Which positions of a segment are read: all, or those of the cells that were chosen for query `t`.
+void Search::ranges_of(const Segment &segment, std::size_t t) {
+    ranges_.clear();
     if (!cells_.chosen || !segment.cell_offsets) {
-        tile_.resize(count);
-        for (std::size_t t = 0; t < count; ++t) tile_[t] = static_cast<std::uint32_t>(t);
-        runs_.push_back({{0, segment.rows}, tile_.data(), count});
+        ranges_.push_back({0, segment.rows});
         return;
     }
-    const auto range_of = [&](std::size_t cell) {
-        return ScanRange{static_cast<std::size_t>(segment.cell_offsets[cell]), static_cast<std::size_t>(segment.cell_offsets[cell + 1])};
-    };
-    visits_.clear();
-    if (count == 1) {  // in the order given, the nearest first: their threshold keeps most of the others out
-        tile_.assign(1, 0);
-        visits_.resize((segment.cells + 63) / 64, 0);
-        for (std::size_t i = 0; i < cells_.count; ++i) {
-            const std::int32_t chosen = cells_.chosen[begin * cells_.count + i];
-            if (chosen < 0 || static_cast<std::size_t>(chosen) >= segment.cells) continue;
-            const std::size_t cell = static_cast<std::size_t>(chosen);
-            if (visits_[cell / 64] >> (cell % 64) & 1) continue;
-            visits_[cell / 64] |= std::uint64_t{1} << (cell % 64);
-            runs_.push_back({range_of(cell), tile_.data(), 1});
-        }
-        return;
-    }
-    for (std::size_t t = 0; t < count; ++t)
-        for (std::size_t i = 0; i < cells_.count; ++i) {
-            const std::int32_t cell = cells_.chosen[(begin + t) * cells_.count + i];
-            if (cell >= 0 && static_cast<std::size_t>(cell) < segment.cells)
-                visits_.push_back(static_cast<std::uint64_t>(cell) << 32 | t);
-        }
-    std::sort(visits_.begin(), visits_.end());
-    visits_.erase(std::unique(visits_.begin(), visits_.end()), visits_.end());
-    tile_.resize(visits_.size());
-    for (std::size_t i = 0; i < visits_.size();) {
-        const std::size_t cell = static_cast<std::size_t>(visits_[i] >> 32), start = i;
-        for (; i < visits_.size() && visits_[i] >> 32 == cell; ++i) tile_[i] = static_cast<std::uint32_t>(visits_[i]);
-        runs_.push_back({range_of(cell), tile_.data() + start, i - start});
+    // In the order given, the nearest first: their threshold keeps most of the others out.
+    visited_.assign((segment.cells + 63) / 64, 0);
+    for (std::size_t i = 0; i < cells_.count; ++i) {
+        const std::int32_t chosen = cells_.chosen[t * cells_.count + i];
+        if (chosen < 0 || static_cast<std::size_t>(chosen) >= segment.cells) continue;
+        const std::size_t cell = static_cast<std::size_t>(chosen);
+        if (visited_[cell / 64] >> (cell % 64) & 1) continue;
+        visited_[cell / 64] |= std::uint64_t{1} << (cell % 64);
+        ranges_.push_back({static_cast<std::size_t>(segment.cell_offsets[cell]), static_cast<std::size_t>(segment.cell_offsets[cell + 1])});
     }
 }
 
-void Search::pass(Pass which, const float *queries, std::size_t begin, std::size_t count) {
+void Search::pass(Pass which, const float *queries, std::size_t begin) {
     const std::size_t d = snapshot_.width();
     const Stage &first = plan_.front();
     const int bits = first.bits ? first.bits : 8;
     const std::size_t blocks = std::max<std::size_t>(kRunBytes / block_bytes(lines_of(first.dims, bits), bits), 8);
-    const std::size_t most = count > 1 || first.bits == 0 ? blocks : std::size_t{1} << 40;
     // Where everything is read, one query goes forward and the next one back: what was read last is still in the cache.
-    const bool backward = backward_ && !cells_.chosen && count == 1;
+    const bool alone = readers_.size() == 1, backward = backward_ && !cells_.chosen && alone;
+    const std::size_t most = !alone || first.bits == 0 ? blocks : std::size_t{1} << 40;
     const std::size_t parts = snapshot_.segments_.size();
     for (std::size_t i = 0; i < parts; ++i) {
         const std::size_t s = backward ? parts - 1 - i : i;
-        runs_of(snapshot_.segments_[s], begin, count);
+        ranges_of(snapshot_.segments_[s], begin);
         const Sketch *sketch = plan_.front().bits ? snapshot_.segments_[s].sketch(plan_.front().dims, plan_.front().bits) : nullptr;
-        for (std::size_t r = 0; r < runs_.size(); ++r) {
-            const Run &run = runs_[r];
+        for (std::size_t r = 0; r < ranges_.size(); ++r) {
             // Cells lie apart: ask for the next one's codes while this one is scanned.
-            if ((which == Pass::sample || count == 1) && sketch && r + 1 < runs_.size()) fetch(*sketch, runs_[r + 1].range);
+            if (sketch && r + 1 < ranges_.size()) fetch(*sketch, ranges_[r + 1]);
             const auto use = [&](ScanRange part) {
-                for (std::size_t t = 0; t < run.queries; ++t) scan_run(s, part, run.tile[t], queries + run.tile[t] * d);
+                for (const std::size_t t : readers_) scan_range(s, part, t, queries + t * d);
             };
-            if (backward) walk_back(run.range, static_cast<int>(which), sample_unit_, sample_period_, use);
-            else walk(run.range, static_cast<int>(which), sample_unit_, sample_period_, most, use);
+            if (backward) walk_back(ranges_[r], static_cast<int>(which), sample_unit_, sample_period_, use);
+            else walk(ranges_[r], static_cast<int>(which), sample_unit_, sample_period_, most, use);
         }
     }
 }
 
-void Search::scan_run(std::size_t index, ScanRange range, std::size_t t, const float *query) {
+void Search::scan_range(std::size_t index, ScanRange range, std::size_t t, const float *query) {
     const Segment &segment = snapshot_.segments_[index];
     const Stage &first = plan_.front();
     Keeper &keeper = keepers_[t];
@@ -183,46 +160,32 @@ void Search::scan_stored(std::size_t index, ScanRange range, Keeper &keeper, con
 }
 
 // The first stage: a sample of the blocks tells which score the shortlist will need, the rest is read with that threshold,
-// and if the sample told too high a one all is read again. The shortlist is the same whatever the sample says.
+// and queries to whom the sample told too high a one read all again. The shortlist is the same whatever the sample says.
 void Search::scan(const float *queries, std::size_t begin, std::size_t count) {
     const std::size_t keep = std::min(plan_.front().keep, std::max<std::size_t>(snapshot_.rows(), 1));
     prepare(queries, count);
     backward_ = !backward_;
     if (keepers_.size() < count) keepers_.resize(count);
-    std::size_t positions = 0;
-    for (const Segment &segment : snapshot_.segments_) {
-        const bool part = cells_.chosen && segment.cell_offsets && segment.cells > 0;
-        positions += part ? segment.rows / segment.cells * std::min(cells_.count, segment.cells) : segment.rows;
-    }
-    const bool large = positions > (cells_.chosen ? 4096 : 512) * kBlock;
+    const bool large = snapshot_.rows() > 512 * kBlock;
     sample_unit_ = large ? 4 : 1, sample_period_ = large ? 16 : 8;
     constexpr float lowest = -std::numeric_limits<float>::infinity();
-    const bool nearest_first = cells_.chosen && count == 1;
-    const bool sampled = !nearest_first && positions > 2048 && positions > 4 * keep;
+    const bool sampled = !cells_.chosen && snapshot_.rows() > 2048 && snapshot_.rows() > 4 * keep;
+    readers_.resize(count);
+    std::iota(readers_.begin(), readers_.end(), std::size_t{0});
     if (!sampled) {
-        for (std::size_t t = 0; t < count; ++t) keepers_[t].start(keep, lowest);
-        pass(Pass::all, queries, begin, count);
+        for (const std::size_t t : readers_) keepers_[t].start(keep, lowest);
+        pass(Pass::all, queries, begin);
     } else {
         const double expected = static_cast<double>(keep) / static_cast<double>(sample_period_);
         const std::size_t some = std::min(keep, static_cast<std::size_t>(1.2 * expected + 2.5 * std::sqrt(expected) + 6));
-        for (std::size_t t = 0; t < count; ++t) keepers_[t].start(some, lowest);
-        pass(Pass::sample, queries, begin, count);
-        for (std::size_t t = 0; t < count; ++t) keepers_[t].widen(keep);
-        pass(Pass::rest, queries, begin, count);
-        bool short_of = false;
-        for (std::size_t t = 0; t < count; ++t) short_of |= keepers_[t].guessed() && keepers_[t].size() < keep;
-        if (short_of) {
-            std::vector<Keeper> held(count);
-            for (std::size_t t = 0; t < count; ++t)
-                if (keepers_[t].size() >= keep || !keepers_[t].guessed()) std::swap(held[t], keepers_[t]);
-            for (std::size_t t = 0; t < count; ++t) {
-                if (held[t].size()) keepers_[t].start(0, std::numeric_limits<float>::infinity());
-                else keepers_[t].start(keep, lowest);
-            }
-            pass(Pass::all, queries, begin, count);
-            for (std::size_t t = 0; t < count; ++t)
-                if (held[t].size()) std::swap(held[t], keepers_[t]);
-        }
+        for (const std::size_t t : readers_) keepers_[t].start(some, lowest);
+        pass(Pass::sample, queries, begin);
+        for (const std::size_t t : readers_) keepers_[t].widen(keep);
+        pass(Pass::rest, queries, begin);
+        const auto enough = [&](std::size_t t) { return !keepers_[t].guessed() || keepers_[t].size() >= keep; };
+        readers_.erase(std::remove_if(readers_.begin(), readers_.end(), enough), readers_.end());
+        for (const std::size_t t : readers_) keepers_[t].start(keep, lowest);
+        if (!readers_.empty()) pass(Pass::all, queries, begin);
     }
     for (std::size_t t = 0; t < count; ++t) keepers_[t].cut();
 }

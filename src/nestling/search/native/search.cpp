@@ -8,8 +8,7 @@
 namespace nestling {
 namespace {
 
-constexpr std::size_t kFlatTile = 32;   // queries that share a pass over the codes
-constexpr std::size_t kCellTile = 256;  // more, because each visits few of the cells
+constexpr std::size_t kTile = 32;  // queries that share a pass over the codes
 
 // An order of ids; a damaged text offset compares as empty.
 struct Text {
@@ -78,7 +77,8 @@ void rank(const Snapshot &snapshot, std::vector<Candidate> &candidates, std::siz
 }
 
 void Search::run(const float *queries, std::size_t begin, std::size_t end, std::int64_t *rows, float *scores) {
-    const std::size_t tile = cells_.chosen ? kCellTile : kFlatTile, d = snapshot_.width(), k = plan_.back().keep;
+    // Cells are visited nearest first, which no two queries share.
+    const std::size_t tile = cells_.chosen ? 1 : kTile, d = snapshot_.width(), k = plan_.back().keep;
     for (std::size_t at = begin; at < end; at += tile) {
         const std::size_t count = std::min(tile, end - at);
         scan(queries + at * d, at, count);

@@ -30,12 +30,6 @@ bool id_before(const Snapshot &snapshot, const Candidate &a, const Candidate &b)
 // Best first by score (larger first), equal scores by id; leaves at most k.
 void rank(const Snapshot &snapshot, std::vector<Candidate> &candidates, std::size_t k);
 
-struct Run {
-    ScanRange range;
-    const std::uint32_t *tile;  // which queries
-    std::size_t queries;
-};
-
 // What a search needs for a while. A thread keeps its own, because memory fresh from the system costs more than a search.
 struct Scratch {
     std::vector<SketchQuery> coded;  // tile x segments
@@ -44,9 +38,9 @@ struct Scratch {
     std::vector<Key> order, spare;
     CopyQuery copy_query;
     std::vector<float> unit;
-    std::vector<std::uint64_t> visits;
-    std::vector<std::uint32_t> tile;
-    std::vector<Run> runs;
+    std::vector<std::uint64_t> visited;
+    std::vector<ScanRange> ranges;
+    std::vector<std::size_t> readers;  // queries of the tile that a pass is for
     bool backward = false;  // the way of the last scan
 };
 Scratch &scratch_of_this_thread();
@@ -57,7 +51,7 @@ class Search {
     Search(const Snapshot &snapshot, const std::vector<Stage> &plan, Cells cells, const Live &live, Scratch &scratch)
         : snapshot_(snapshot), plan_(plan), cells_(cells), live_(live), coded_(scratch.coded), keepers_(scratch.keepers),
           candidates_(scratch.candidates), order_(scratch.order), spare_(scratch.spare), copy_query_(scratch.copy_query), unit_(scratch.unit),
-          visits_(scratch.visits), tile_(scratch.tile), runs_(scratch.runs), backward_(scratch.backward) {}
+          visited_(scratch.visited), ranges_(scratch.ranges), readers_(scratch.readers), backward_(scratch.backward) {}
     // Queries [begin, end) of the matrix; rows and scores are (q, k).
     void run(const float *queries, std::size_t begin, std::size_t end, std::int64_t *rows, float *scores);
 
@@ -65,9 +59,9 @@ class Search {
     enum class Pass { sample, rest, all };
     void scan(const float *queries, std::size_t begin, std::size_t count);
     void prepare(const float *queries, std::size_t count);
-    void pass(Pass which, const float *queries, std::size_t begin, std::size_t count);
-    void runs_of(const Segment &segment, std::size_t begin, std::size_t count);
-    void scan_run(std::size_t segment, ScanRange range, std::size_t t, const float *query);
+    void pass(Pass which, const float *queries, std::size_t begin);
+    void ranges_of(const Segment &segment, std::size_t t);
+    void scan_range(std::size_t segment, ScanRange range, std::size_t t, const float *query);
     void scan_stored(std::size_t segment, ScanRange range, Keeper &keeper, const float *query);
     void shortlist(Keeper &keeper);
     void rerank(std::size_t stage, const float *query);
@@ -86,9 +80,9 @@ class Search {
     std::vector<Key> &order_, &spare_;
     CopyQuery &copy_query_;
     std::vector<float> &unit_;
-    std::vector<std::uint64_t> &visits_;
-    std::vector<std::uint32_t> &tile_;
-    std::vector<Run> &runs_;
+    std::vector<std::uint64_t> &visited_;
+    std::vector<ScanRange> &ranges_;
+    std::vector<std::size_t> &readers_;
     bool &backward_;
     std::size_t sample_unit_ = 4, sample_period_ = 16, summed_ = 0;
     int summed_bits_ = -1;
