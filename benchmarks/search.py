@@ -47,6 +47,7 @@ def main() -> None:
         if given.json:
             print(json.dumps(figure._asdict()), flush=True)
         if given.results:  # as far as it got
+            given.results.parent.mkdir(parents=True, exist_ok=True)
             given.results.write_text("\n".join(lines(head, figures)) + "\n")
 
     for figure in _figures(given, cases):
