@@ -78,7 +78,8 @@ def test_every_experiment_leaves_rows_and_the_page_shows_them(done: tuple[Path, 
 
 def test_the_main_table_holds_every_system_at_every_prefix(done: tuple[Path, Path]) -> None:
     rows = read_rows(done[0] / "linear.jsonl")
-    assert {row.system for row in rows if " - " not in row.system and "raw" not in row.system} == SYSTEMS
+    kinds = {row.system for row in rows if " - " not in row.system and "raw" not in row.system}
+    assert kinds == SYSTEMS | {"MRL projected", "FF projected"}
     for system in SYSTEMS - {"pixels"}:
         for metric in ("probe_top1", "1nn_top1", "linear_top1"):
             dims = {row.dims for row in rows if (row.system, row.metric) == (system, metric)}
@@ -95,6 +96,39 @@ def test_the_main_table_holds_every_system_at_every_prefix(done: tuple[Path, Pat
         assert row.value == pytest.approx(ours - theirs, abs=1e-12)
         assert row.interval is not None
         assert row.interval[0] <= row.value <= row.interval[1]
+
+
+def test_every_number_of_a_table_leads_to_its_rows(done: tuple[Path, Path]) -> None:
+    page, checked = (done[0] / "index.html").read_text(), 0
+    for name in EXPERIMENTS:
+        lines = (done[0] / f"{name}.jsonl").read_text().split("\n")
+        cells = re.findall(rf'<a href="#{name}-(\d+)" title="line ([\d, ]+) of {name}.jsonl">([^<]*)</a>', page)
+        assert len(cells) >= 3, name
+        for first, places, text in cells:
+            rows = [Row.from_json(lines[int(place) - 1]) for place in places.split(", ")]
+            assert f"<li id={name}-{first} value={first}>" in page
+            value = float(text.split(" ")[0].rstrip("×"))
+            mean = float(np.mean([row.value for row in rows]))
+            assert min(abs(value - mean), abs(value - 100 * mean)) < 0.051, (name, text)
+            checked += 1
+    assert checked > 300
+
+
+def test_what_is_left_is_told_before_each_model(tree: Path, tmp_path: Path) -> None:
+    watch = Collected()
+    settings = tiny(tree, seeds=(0,), few_dims_seeds=(0,))
+    for name in ("unseen-widths", "few-shot"):
+        reproduce(name, settings, tmp_path, runs=tmp_path / "runs", watch=watch)
+    told = [text for text in watch.said if text.startswith("Model ")]
+    assert [text.split(",")[0] for text in told] == [
+        "Model 1 of 2: MRL",
+        "Model 2 of 2: MRL-E",
+        *(f"Model {i} of 3: FF-{m}" for i, m in ((1, 4), (2, 8), (3, 16))),
+    ]
+    assert "about 0 minutes for all that are left" in told[1]
+    text = (tmp_path / "results.md").read_text()
+    assert "`nestling reproduce few-shot --data" in text
+    assert "| 1 examples a class, top-1 % | 4 | 8 | 16 |" in text
 
 
 def test_finishing_leaves_full_width_as_it_was(done: tuple[Path, Path]) -> None:

@@ -269,6 +269,8 @@ th,td{{padding:.3rem .55rem;text-align:right;border-bottom:1px solid #e9edf2;whi
 th:first-child,td:first-child{{text-align:left}} th{{font-weight:600;color:#5b6875}}
 .paper td{{color:#5b6875;font-style:italic}}
 .ours td{{color:#d9660b;font-weight:600}}
+td a{{color:inherit;text-decoration:none}} td a:hover{{text-decoration:underline}}
+.rows{{font:.75rem/1.4 ui-monospace,monospace;overflow-wrap:anywhere}} .rows li:target{{background:#fff0d9}}
 .note,footer{{color:#5b6875;font-size:.9rem}} code{{background:#eef1f4;padding:.1rem .3rem;border-radius:4px}}
 </style></head><body><main><h1>{title}</h1>
 {body}

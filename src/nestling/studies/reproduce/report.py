@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nestling.evaluation import Row
 from nestling.files import write_file
 from nestling.studies.machine import machine
 from nestling.studies.page import html_page
 from nestling.studies.reproduce.images import StudyImages
-from nestling.studies.reproduce.section import Section, Table
+from nestling.studies.reproduce.section import Cell, Section, Table
 from nestling.studies.reproduce.settings import Settings
 
 
 def write_report(
-    sections: Mapping[str, Section], settings: Settings, images: StudyImages, out: Path, *, seconds: float
+    sections: Mapping[str, Section],
+    rows: Mapping[str, Sequence[Row]],
+    settings: Settings,
+    images: StudyImages,
+    out: Path,
+    *,
+    seconds: float,
 ) -> None:
-    """Write ``index.html``, self-contained."""
+    """Write ``index.html``, self-contained: every number of a table leads to its rows at the end of the section."""
     about = " · ".join(f"{name} {value}" for name, value in machine().items())
     links = [f"<a href=#{name}>{html.escape(section.title)}</a>" for name, section in sections.items()]
-    head = (
-        f"<section><p>{images.name}: {len(images.train):,} training, {len(images.val):,} validation and "
-        f"{len(images.test):,} test images of {len(images.classes)} classes. Seeds {_list(settings.seeds)}"
-        f" ({_list(settings.few_dims_seeds)} at 16 dims and below); ± is half the range of the seeds. Everything was "
-        "chosen on validation. Rows that begin with “paper” are the paper's figures for ResNet-50 on ImageNet-1K; "
-        "those that end in “?” were not checked against its text. MRL, MRL-E and FF are finished (a rotation behind "
-        "the encoder, heads refitted on frozen features); “raw” are the same models before.</p>"
-        f"<nav>{' · '.join(links)}</nav></section>"
-    )
-    body = "\n".join(_section(name, section, settings) for name, section in sections.items())
+    head = f"<section><p>{html.escape(about_run(settings, images))}</p><nav>{' · '.join(links)}</nav></section>"
+    body = "\n".join(_section(name, section, rows[name], settings) for name, section in sections.items())
     footer = (
         f"<footer>{seconds / 60:.1f} minutes with what was trained before. {html.escape(about)}.<br>Kusupati et al., "
         "<i>Matryoshka Representation Learning</i>, NeurIPS 2022.</footer>"
@@ -37,24 +36,37 @@ def write_report(
     write_file(out / "index.html", html_page("Matryoshka representation learning, reproduced", head + body + footer))
 
 
-def _section(name: str, section: Section, settings: Settings) -> str:
-    command = f"nestling reproduce {name}" + ("" if settings.data == "icons-600" else f" --data {settings.data}")
+def about_run(settings: Settings, images: StudyImages) -> str:
+    """What the numbers are of, and how to read them."""
+    return (
+        f"{images.name}: {len(images.train):,} training, {len(images.val):,} validation and "
+        f"{len(images.test):,} test images of {len(images.classes)} classes. Seeds {_list(settings.seeds)}"
+        f" ({_list(settings.few_dims_seeds)} at 16 dims and below); ± is half the range of the seeds. Everything was "
+        "chosen on validation. Rows that begin with “paper” are the paper's figures for ResNet-50 on ImageNet-1K; "
+        "those that end in “?” were not checked against its text. MRL, MRL-E and FF are finished (a rotation behind "
+        "the encoder, heads refitted on frozen features); “raw” are the same models before."
+    )
+
+
+def _section(name: str, section: Section, rows: Sequence[Row], settings: Settings) -> str:
     sentences = "".join(f"<li>{html.escape(text)}</li>" for text in section.found)
+    command = html.escape(command_of(name, settings))
     return (
         f"<section id={name}><h2>{html.escape(section.title)}</h2>"
         f"<p><b>The paper:</b> {html.escape(section.claim)}</p>"
         + "".join(section.pictures)
         + (f"<p><b>Found here:</b></p><ul>{sentences}</ul>" if sentences else "")
-        + "".join(_table(table) for table in section.tables)
-        + f"<p class=note>Rows: <a href={name}.jsonl>{name}.jsonl</a>, by <code>{html.escape(command)}</code></p>"
+        + "".join(_table(name, table) for table in section.tables)
+        + f"<p class=note>By <code>{command}</code>, which writes all rows to <a href={name}.jsonl>{name}.jsonl</a></p>"
+        + _rows(name, section, rows)
         + "</section>"
     )
 
 
-def _table(table: Table) -> str:
+def _table(name: str, table: Table) -> str:
     head = "".join(f"<th>{html.escape(c)}</th>" for c in table.columns)
     body = "".join(
-        f"<tr class={_class(row[0])}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        f"<tr class={_class(row[0])}>" + "".join(f"<td>{_linked(name, cell)}</td>" for cell in row) + "</tr>"
         for row in table.rows
     )
     return (
@@ -63,8 +75,31 @@ def _table(table: Table) -> str:
     )
 
 
+def _linked(name: str, cell: str) -> str:
+    text = html.escape(cell)
+    if not isinstance(cell, Cell) or not cell.of:
+        return text
+    lines = ", ".join(str(i + 1) for i in cell.of)
+    return f'<a href="#{name}-{cell.of[0] + 1}" title="line {lines} of {name}.jsonl">{text}</a>'
+
+
+def _rows(name: str, section: Section, rows: Sequence[Row]) -> str:
+    """The rows that the tables are made of, folded away; a link into them unfolds them."""
+    cells = (cell for table in section.tables for line in table.rows for cell in line if isinstance(cell, Cell))
+    shown = sorted({i for cell in cells for i in cell.of})
+    lines = "".join(f"<li id={name}-{i + 1} value={i + 1}>{html.escape(rows[i].to_json())}</li>" for i in shown)
+    return f"<details><summary>The rows behind these tables</summary><ol class=rows>{lines}</ol></details>"
+
+
 def _class(name: str) -> str:
     return "paper" if name.startswith("paper") else "ours" if name == "MRL" else "other"
+
+
+def command_of(name: str, settings: Settings) -> str:
+    """What to type for these numbers."""
+    given = {"data": (settings.data, "icons-600"), "scale": (settings.scale, "full"), "seeds": (len(settings.seeds), 3)}
+    options = [f" --{option} {value}" for option, (value, usual) in given.items() if value != usual]
+    return f"nestling reproduce {name}{''.join(options)}"
 
 
 def _list(numbers: tuple[int, ...]) -> str:

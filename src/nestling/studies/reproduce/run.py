@@ -8,11 +8,14 @@ from pathlib import Path
 
 from nestling.data.cache import data_folder
 from nestling.errors import InputError
-from nestling.evaluation import save_rows
+from nestling.evaluation import Row, save_rows
+from nestling.files import write_file
+from nestling.studies.machine import machine
 from nestling.studies.page import check_report_folder
 from nestling.studies.reproduce.experiments import EXPERIMENTS
 from nestling.studies.reproduce.images import study_images
-from nestling.studies.reproduce.report import write_report
+from nestling.studies.reproduce.markdown import markdown
+from nestling.studies.reproduce.report import about_run, write_report
 from nestling.studies.reproduce.section import Section
 from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import Systems
@@ -40,7 +43,7 @@ def reproduce(
 
     Args:
         name: of `EXPERIMENTS`, or "all".
-        out: folder of ``index.html`` and of ``NAME.jsonl`` for each experiment.
+        out: folder of ``index.html``, the same as ``results.md``, and of ``NAME.jsonl`` for each experiment.
         runs: folder of the trained models; a folder of the cache when left out.
 
     Returns:
@@ -62,14 +65,17 @@ def reproduce(
     folder = runs or data_folder() / "reproduce" / images.name
     systems = Systems(Zoo(folder, images, settings, watch))
     out.mkdir(parents=True, exist_ok=True)
+    systems.zoo.prepare([training for each in names for training in EXPERIMENTS[each].trainings(systems)])
     sections: dict[str, Section] = {}
+    rows: dict[str, list[Row]] = {}
     for place, each in enumerate(names, start=1):
         watch.say(f"{each} ({place} of {len(names)})")
-        rows = EXPERIMENTS[each].rows(systems)
-        save_rows(rows, out / f"{each}.jsonl")
-        sections[each] = EXPERIMENTS[each].section(rows, systems)
+        rows[each] = EXPERIMENTS[each].rows(systems)
+        save_rows(rows[each], out / f"{each}.jsonl")
+        sections[each] = EXPERIMENTS[each].section(rows[each], systems)
         show(sections[each], watch)
-    write_report(sections, settings, images, out, seconds=time.monotonic() - started)
+    write_report(sections, rows, settings, images, out, seconds=time.monotonic() - started)
+    write_file(out / "results.md", markdown(sections, settings, about_run(settings, images), machine()))
     return sections
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,17 @@ from nestling.evaluation import Row
 from nestling.studies.plots import Line
 from nestling.studies.reproduce.paper import Curve
 
-Cells = tuple[list[str], list[list[str]]]
+
+class Cell(str):
+    """The text of a number, with the places in the experiment's rows that it came from."""
+
+    of: tuple[int, ...]
+
+    def __new__(cls, text: str, of: Sequence[int] = ()) -> Cell:
+        """`of`: indices of the rows."""
+        made = super().__new__(cls, text)
+        made.of = tuple(of)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +57,43 @@ class Section:
 
 
 def by_prefix(
-    title: str, rows: Sequence[Row], metric: str, *, paper: Mapping[str, Curve] | None = None, group: str | None = None
+    title: str,
+    rows: Sequence[Row],
+    metric: str,
+    *,
+    paper: Mapping[str, Curve] | None = None,
+    group: str | None = None,
+    without: Collection[str] = (),
+    wide: bool = False,
 ) -> Table:
     """Systems down, prefixes across: mean over seeds in percent, ± half the range of the seeds."""
-    values = _values(rows, metric, group)
-    dims = sorted({m for _, m in values})
-    systems = list(dict.fromkeys(system for system, _ in values))
+    places = _places(rows, metric, group, without)
+    dims = sorted({m for _, m in places})
+    systems = list(dict.fromkeys(system for system, _ in places))
     lines = []
     for system in systems:
-        lines.append([system, *(_mean(values.get((system, m), ())) for m in dims)])
+        lines.append([system, *(_mean(rows, places.get((system, m), ())) for m in dims)])
         if paper is not None and system in paper:
             lines.append([f"paper {system}", *(paper[system].at(m) for m in dims)])
-    return Table(title, ["", *map(str, dims)], lines)
+    return Table(title, ["", *map(str, dims)], lines, wide=wide)
 
 
-def lines_of(rows: Sequence[Row], metric: str, *, points: Callable[[str], bool] = lambda _: False) -> list[Line]:
-    """A line for each system: means over seeds at every prefix."""
-    values = _values(rows, metric, None)
+def lines_of(
+    rows: Sequence[Row], metric: str, *, without: Collection[str] = (), points: Collection[str] = ("FF",)
+) -> list[Line]:
+    """A line for each system: means over seeds at every prefix; `points` are not joined, being many models."""
     found: dict[str, dict[int, float]] = defaultdict(dict)
-    for (system, m), each in values.items():
-        found[system][m] = float(np.mean(each))
+    for (system, m), places in _places(rows, metric, None, without).items():
+        found[system][m] = float(np.mean([rows[i].value for i in places]))
     return [
-        Line(system, sorted(at), [at[m] for m in sorted(at)], joined=not points(system)) for system, at in found.items()
+        Line(system, sorted(at), [at[m] for m in sorted(at)], joined=system not in points)
+        for system, at in found.items()
     ]
+
+
+def told(rows: Sequence[Row], text: str, **wanted: object) -> Cell:
+    """A cell of the rows that have these attributes."""
+    return Cell(text, [i for i, row in enumerate(rows) if all(getattr(row, a) == v for a, v in wanted.items())])
 
 
 def mean_of(rows: Sequence[Row], metric: str, system: str, m: int | None, group: str | None = None) -> float:
@@ -83,16 +107,19 @@ def percent(value: float, digits: int = 2) -> str:
     return "" if value != value else f"{100 * value:.{digits}f}"
 
 
-def _values(rows: Sequence[Row], metric: str, group: str | None) -> dict[tuple[str, int], list[float]]:
-    values: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for row in rows:
-        if row.metric == metric and row.group == group and row.dims is not None:
-            values[row.system, row.dims].append(row.value)
-    return values
+def _places(
+    rows: Sequence[Row], metric: str, group: str | None, without: Collection[str]
+) -> dict[tuple[str, int], list[int]]:
+    places: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        if row.metric == metric and row.group == group and row.dims is not None and row.system not in without:
+            places[row.system, row.dims].append(i)
+    return places
 
 
-def _mean(values: Sequence[float]) -> str:
-    if not values:
-        return ""
+def _mean(rows: Sequence[Row], places: Sequence[int]) -> Cell:
+    if not places:
+        return Cell("")
+    values = [rows[i].value for i in places]
     spread = f" ±{50 * (max(values) - min(values)):.1f}" if len(values) > 1 else ""
-    return f"{100 * float(np.mean(values)):.2f}{spread}"
+    return Cell(f"{100 * float(np.mean(values)):.2f}{spread}", places)

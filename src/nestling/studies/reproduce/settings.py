@@ -20,6 +20,7 @@ class Settings:
         nesting: the prefixes of the nested models, and the widths of the plain ones.
         stages: channels of the encoder's stages; the last are the features.
         train: of every model, nested or plain.
+        scale: the name of these settings.
         pixels: of a side.
         seeds: of weights, order and augmentation; a table shows their mean.
         few_dims_seeds: of the models that are compared at 16 dims and below.
@@ -32,6 +33,7 @@ class Settings:
     nesting: Nesting
     stages: tuple[int, ...]
     train: TrainConfig
+    scale: str = "full"
     pixels: int = 32
     finish_epochs: int = 12
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -81,6 +83,7 @@ def get_settings(scale: str = "full", *, data: str = "icons-600", seeds: int = 3
         return full
     return replace(
         full,
+        scale=scale,
         nesting=Nesting((8, 16, 32, 64)),
         stages=(16, 32, 64),
         train=replace(full.train, epochs=3, warmup_epochs=1.0),

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import torch
 
 from nestling.baselines import PCA, SVD, RandomFeatures
-from nestling.evaluation import Classification, Neighbor, Probe, Vectors
+from nestling.evaluation import Classification, Neighbor, Probe, Vectors, Vote
 from nestling.nesting import Nesting, prefix
-from nestling.studies.reproduce.zoo import PARTS, Recipe, Trained, Zoo
+from nestling.studies.reproduce.zoo import PARTS, Recipe, Trained, Training, Zoo, flops_of
 
 NESTED = ("MRL", "MRL-E")
-_WORDS = {"probe_top1": "probe", "1nn_top1": "1-NN"}
+_WORDS = {"probe_top1": "probe", "1nn_top1": "1-NN", "knn_top1": "k-NN"}
+_VOTERS = 10  # k of k-NN
 _STRENGTHS = (0.03, 0.1, 1.0, 10.0)  # of the probe, chosen among on validation
 _VERSION = 1  # of probe and neighbours: what they predicted is kept
-PROBE, NEIGHBOR, HEAD = "probe_top1", "1nn_top1", "head_top1"
+PROBE, NEIGHBOR, VOTE, HEAD = "probe_top1", "1nn_top1", "knn_top1", "head_top1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,20 +49,46 @@ class Systems:
         self.zoo, self.settings, self.images = zoo, zoo.settings, zoo.images
         self.nesting = self.settings.nesting
 
-    def seeds(self, system: str) -> tuple[int, ...]:
-        """More where the shortest prefixes are compared."""
-        few = system.split(" ")[0] in (*NESTED, *(f"FF-{m}" for m in self.nesting if m <= 16))
-        return self.settings.few_dims_seeds if few else self.settings.seeds
+    def trainings(self) -> list[Training]:
+        """The models of the main table, all seeds."""
+        return [Training(recipe, seed) for seed in self.settings.few_dims_seeds for _, recipe in self._models(seed)]
+
+    def nested_trainings(self) -> list[Training]:
+        """MRL and MRL-E, the seeds of the wide prefixes."""
+        return [Training(self._nested(system), seed) for seed in self.settings.seeds for system in NESTED]
+
+    def plain_trainings(self) -> list[Training]:
+        """FF at every width, the seeds of the wide prefixes."""
+        return [Training(self._plain(m), seed) for seed in self.settings.seeds for m in self.nesting]
 
     def nested(self, system: str, seed: int, *, finished: bool = True) -> Block:
         """MRL or MRL-E, finished unless said; the raw model is called "MRL raw"."""
-        recipe = self.zoo.recipe(system, tied=system == "MRL-E", finished=finished)
-        return self.block(system if finished else f"{system} raw", recipe, seed)
+        return self.block(system if finished else f"{system} raw", self._nested(system, finished=finished), seed)
 
     def plain(self, m: int, seed: int, *, finished: bool = True) -> Block:
         """FF-m: the same encoder, whose first m features feed a head of their own."""
-        recipe = self.zoo.recipe(f"FF-{m}", Nesting((m,)), finished=finished)
-        return self.block("FF" if finished else "FF raw", recipe, seed)
+        return self.block("FF" if finished else "FF raw", self._plain(m, finished=finished), seed)
+
+    def _nested(self, system: str, **changes: Any) -> Recipe:
+        return self.zoo.recipe(system, **{"tied": system == "MRL-E", "finished": True, **changes})
+
+    def _plain(self, m: int, **changes: Any) -> Recipe:
+        return self.zoo.recipe(f"FF-{m}", Nesting((m,)), **{"finished": True, **changes})
+
+    def _models(self, seed: int) -> list[tuple[str, Recipe]]:
+        """(system, recipe) of all that is trained for the main table with this seed; the long ones last."""
+        dims = self._dims(seed)
+        found = [(system, self._nested(system)) for system in NESTED] + [("FF", self._plain(m)) for m in dims]
+        if seed in self.settings.seeds:
+            found.append(("slimmable", self.zoo.slimmable_recipe))
+        if seed == self.settings.seeds[0]:
+            found += [("MRL projected", self.zoo.recipe("MRL projected", ending="projection", finished=True))]
+            found += [("FF projected", self._plain(m, ending="projection")) for m in dims]
+        return found
+
+    def _dims(self, seed: int) -> tuple[int, ...]:
+        """The widths of plain models that this seed has."""
+        return tuple(m for m in self.nesting if seed in self.settings.seeds or m <= 16)
 
     def block(self, system: str, recipe: Recipe, seed: int) -> Block:
         """The block of a trained model."""
@@ -72,8 +101,12 @@ class Systems:
 
     def widest(self, seed: int) -> Trained:
         """The plain model at full width, which SVD, PCA and random features shorten."""
-        m = self.nesting.width
-        return self.zoo.trained(self.zoo.recipe(f"FF-{m}", Nesting((m,)), finished=False), seed)
+        return self.zoo.trained(self._plain(self.nesting.width, finished=False), seed)
+
+    def backbone_flops(self, block: Block) -> int:
+        """Multiplications and additions of one image in the encoder of a trained model."""
+        model, image = self.zoo.model(block.key), torch.from_numpy(self.images.test.images.pixels[:1])
+        return flops_of(lambda: model.encoder(image))
 
     def svd(self, seed: int) -> Block:
         """Features of the plain model on their singular vectors; its classifier cut to rank m, not refitted."""
@@ -123,20 +156,19 @@ class Systems:
         return Block(key, "pixels", 0, Nesting((flat["train"].shape[1],)), flat)
 
     def main(self, seed: int) -> Iterator[Block]:
-        """All systems of the main table that this seed has, the long trainings last but one."""
-        few = seed not in self.settings.seeds
-        for system in NESTED:
-            for finished in (True, False):
-                yield self.nested(system, seed, finished=finished)
-        for m in self.nesting if not few else (m for m in self.nesting if m <= 16):
-            for finished in (True, False):
-                yield self.plain(m, seed, finished=finished)
-        if not few:
+        """All systems of the main table that this seed has."""
+        for system, recipe in self._models(seed):
+            if recipe == self.zoo.slimmable_recipe:
+                yield from self.slimmable(seed)
+                continue
+            yield self.block(system, recipe, seed)
+            if recipe.ending == "pooled":
+                yield self.block(f"{system} raw", recipe.plain(), seed)
+        if seed in self.settings.seeds:
             yield self.svd(seed)
             yield self.pca(seed)
             for draw in range(self.settings.random_draws if seed == self.settings.seeds[0] else 1):
                 yield self.random(seed, draw)
-            yield from self.slimmable(seed)
 
     def vectors(self, block: Block) -> Vectors:
         """Training and test vectors with their labels."""
@@ -172,13 +204,16 @@ class Systems:
         return {"val": found[:, : len(val)], "test": found[:, len(val) :]}
 
     def predicted(self, block: Block) -> dict[str, dict[str, np.ndarray]]:
-        """Metric → part → (K, n) classes: by its own head if there is one, by a refitted probe, by 1-NN."""
+        """Metric → part → (K, n) classes: by its own head if there is one, by a refitted probe, by 1-NN, by k-NN."""
         found: dict[str, dict[str, np.ndarray]] = {}
         if block.predictions is not None:
             found[HEAD] = {part: block.predictions(part) for part in ("val", "test")}
         if block.system != "pixels":
             found[PROBE] = self.probe(block)
-        return found | {NEIGHBOR: self.predict(block, Neighbor())}
+        found[NEIGHBOR] = self.predict(block, Neighbor())
+        if block.system not in ("pixels", "slimmable") and not block.system.endswith(" raw"):
+            found[VOTE] = self.predict(block, Vote(_VOTERS))
+        return found
 
     def _shortened(
         self,

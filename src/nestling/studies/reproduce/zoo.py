@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -59,6 +60,13 @@ class Recipe:
     def plain(self) -> Recipe:
         """The same without the rotation."""
         return replace(self, finished=False)
+
+
+class Training(NamedTuple):
+    """A recipe and the seed of its weights, order and augmentation."""
+
+    recipe: Recipe
+    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +125,29 @@ class Zoo:
             Recipe(system=system, nesting=nesting or self.settings.nesting, train=self.settings.train), **changes
         )
 
+    @property
+    def slimmable_recipe(self) -> Recipe:
+        """The one that `slimmable` trains."""
+        return self.recipe("slimmable")
+
+    def prepare(self, wanted: Sequence[Training]) -> None:
+        """Train what is missing of these, telling how many models and about how many minutes are left.
+
+        Raises:
+            CheckpointError, TrainingDivergedError: as of `trained`.
+        """
+        missing = [each for each in dict.fromkeys(wanted) if not _complete(self.folder / self._key(*each))]
+        begun, done, whole = time.monotonic(), 0.0, sum(map(self._epochs, missing))
+        for place, each in enumerate(missing, start=1):
+            seconds = (time.monotonic() - begun) / done * (whole - done) if done else 0.0
+            left = f", about {seconds / 60:.0f} minutes for all that are left" if seconds else ""
+            self.watch.say(f"Model {place} of {len(missing)}: {each.recipe.system}, seed {each.seed}{left}")
+            done += self._epochs(each)
+            if each.recipe == self.slimmable_recipe:
+                self.slimmable(each.seed)
+            else:
+                self.trained(*each)
+
     def trained(self, recipe: Recipe, seed: int) -> Trained:
         """The model, trained now if it is not there.
 
@@ -141,7 +172,7 @@ class Zoo:
 
     def slimmable(self, seed: int) -> Slimmed:
         """The slimmable net; errors as of `trained`."""
-        recipe = self.recipe("slimmable")
+        recipe = self.slimmable_recipe
         key = self._key(recipe, seed)
         folder = self.folder / key
         if not _complete(folder):
@@ -243,6 +274,15 @@ class Zoo:
         image = torch.from_numpy(train.images.pixels[:1])
         flops = {str(width): flops_of(lambda width=width: net(image, width)) for width in net.nesting}
         _write(folder, features, flops=flops)
+
+    def _epochs(self, each: Training) -> float:
+        """What a training costs, in epochs of a plain model."""
+        recipe, seed = each
+        if recipe.finished:
+            finishing = 0.02 * self.settings.finish_epochs
+            begun = Training(recipe.plain(), seed)
+            return finishing + (0 if _complete(self.folder / self._key(*begun)) else self._epochs(begun))
+        return float(recipe.train.epochs) * (2 if recipe == self.slimmable_recipe else 1)
 
     def _key(self, recipe: Recipe, seed: int) -> str:
         s = self.settings

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from nestling.evaluation import Row
 from nestling.studies.reproduce.experiments import (
@@ -19,23 +19,33 @@ from nestling.studies.reproduce.experiments import (
 )
 from nestling.studies.reproduce.section import Section
 from nestling.studies.reproduce.systems import Systems
+from nestling.studies.reproduce.zoo import Training
 
 
-class Experiment(NamedTuple):
-    """What a name of ``nestling reproduce`` does."""
+class Experiment(Protocol):
+    """What a name of ``nestling reproduce`` does; each is a module."""
 
-    rows: Callable[[Systems], list[Row]]
-    section: Callable[[Sequence[Row], Systems], Section]
+    def trainings(self, systems: Systems) -> list[Training]:
+        """The models that it needs."""
+        ...
+
+    def rows(self, systems: Systems) -> list[Row]:
+        """What it measures."""
+        ...
+
+    def section(self, rows: Sequence[Row], systems: Systems) -> Section:
+        """What it shows."""
+        ...
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {
-    "linear": Experiment(linear.rows, linear.section),
-    "unseen-widths": Experiment(unseen.rows, unseen.section),
-    "adaptive-classification": Experiment(adaptive_classification.rows, adaptive_classification.section),
-    "retrieval": Experiment(retrieval.rows, retrieval.section),
-    "adaptive-retrieval": Experiment(adaptive_retrieval.rows, adaptive_retrieval.section),
-    "few-shot": Experiment(few_shot.rows, few_shot.section),
-    "classes": Experiment(groups.rows, groups.section),
-    "robustness": Experiment(robustness.rows, robustness.section),
-    "ablations": Experiment(ablations.rows, ablations.section),
+    "linear": linear,
+    "unseen-widths": unseen,
+    "adaptive-classification": adaptive_classification,
+    "retrieval": retrieval,
+    "adaptive-retrieval": adaptive_retrieval,
+    "few-shot": few_shot,
+    "classes": groups,
+    "robustness": robustness,
+    "ablations": ablations,
 }

@@ -11,7 +11,7 @@ from nestling.evaluation.base import correct_rows
 from nestling.nesting import Nesting
 from nestling.studies.reproduce.section import Section, by_prefix, mean_of
 from nestling.studies.reproduce.systems import NEIGHBOR, PROBE, Systems
-from nestling.studies.reproduce.zoo import Recipe, Zoo
+from nestling.studies.reproduce.zoo import Recipe, Training, Zoo
 
 _BASE = "MRL"
 
@@ -51,12 +51,18 @@ def ablations(zoo: Zoo) -> list[Ablation]:
         of("uniform spacing", nesting=Nesting.uniform(width, count=k, smallest=nesting.dims[0])),
         of(f"from {nesting.dims[0] // 2} dims on", nesting=Nesting((nesting.dims[0] // 2, *nesting))),
         of(f"from {nesting.dims[1]} dims on", nesting=Nesting(nesting.dims[1:])),
-        of("learnt projection", ending="projection"),
+        Ablation("learnt projection", zoo.recipe("MRL projected", ending="projection")),
         of("head rate x5", train=replace(train, head_lr=5.0, head_weight_decay=0.0)),
         of("random prefixes", train=replace(train, prefixes_per_step=2)),
         Ablation("plain, head refitted", plain),
         of("plain, fine-tuned", train=tune, start=plain),
     ]
+
+
+def trainings(systems: Systems) -> list[Training]:
+    """One model for each change; one seed."""
+    seed = systems.settings.seeds[0]
+    return [Training(each.recipe, seed) for each in ablations(systems.zoo)]
 
 
 def rows(systems: Systems) -> list[Row]:

@@ -13,12 +13,17 @@ from nestling.evaluation.cascade import Cascade
 from nestling.nesting import Nesting
 from nestling.studies import plots
 from nestling.studies.reproduce import paper
-from nestling.studies.reproduce.section import Section, Table, mean_of, percent
+from nestling.studies.reproduce.section import Cell, Section, Table, mean_of, percent, told
 from nestling.studies.reproduce.systems import Block, Systems
-from nestling.studies.reproduce.zoo import flops_of
+from nestling.studies.reproduce.zoo import Training
 
 _GREEDY, _JOINT, _PROMISED, _FIXED, _ORACLE = "greedy", "joint", "promised", "fixed width", "oracle"
 _PRICES = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05)  # of accuracy below the best that validation shows
+
+
+def trainings(systems: Systems) -> list[Training]:
+    """The nested models."""
+    return systems.nested_trainings()
 
 
 def rows(systems: Systems) -> list[Row]:
@@ -36,9 +41,9 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
     lines = [
         [
             name,
-            percent(mean_of(rows, "cascade_top1", name, None)),
-            f"{mean_of(rows, 'cascade_dims', name, None):.1f}",
-            "" if name == _ORACLE else f"{mean_of(rows, 'cascade_cumulative_dims', name, None):.1f}",
+            told(rows, percent(mean_of(rows, "cascade_top1", name, None)), metric="cascade_top1", system=name),
+            _dims(rows, "cascade_dims", name),
+            "" if name == _ORACLE else _dims(rows, "cascade_cumulative_dims", name),
         ]
         for name in names
     ]
@@ -68,6 +73,10 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
         ],
         pictures=[plots.curves(curves, xlabel="expected dims", ylabel="top-1, %")],
     )
+
+
+def _dims(rows: Sequence[Row], metric: str, name: str) -> Cell:
+    return told(rows, f"{mean_of(rows, metric, name, None):.1f}", metric=metric, system=name)
 
 
 def _of(block: Block, systems: Systems, seed: int) -> list[Row]:
@@ -134,11 +143,7 @@ def _rows(name: str, accuracy: float, dims: float, cumulative: float, n: int) ->
 
 def _costs(block: Block, systems: Systems) -> list[Row]:
     """Operations of the backbone and of the widest head, for one image: what a cascade cannot save, and what it can."""
-    import torch
-
-    model = systems.zoo.model(block.key)
-    image = torch.from_numpy(systems.images.test.images.pixels[:1])
-    backbone = flops_of(lambda: model.encoder(image))
+    backbone = systems.backbone_flops(block)
     head = 2 * block.nesting.width * len(systems.images.classes)
     return [
         Row(system=name, metric="mflops", value=flops / 1e6, unit="MFLOPs", n=1)

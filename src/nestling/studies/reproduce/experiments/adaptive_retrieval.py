@@ -14,15 +14,20 @@ from nestling.nesting import Nesting, prefix
 from nestling.search import Plan
 from nestling.search.index import Index
 from nestling.studies import plots
-from nestling.studies.reproduce.section import Section, Table, percent
+from nestling.studies.reproduce.section import Section, Table, percent, told
 from nestling.studies.reproduce.systems import Block, Systems
-from nestling.studies.reproduce.zoo import PARTS
+from nestling.studies.reproduce.zoo import PARTS, Training
 from nestling.studies.watch import Step
 
 _SHORTLISTS = (25, 50, 100, 200, 400, 800)
 _WISH = 0.99  # recall@10 of the plan that is tuned for time
 _QUERIES, _TOLERANCE = 1500, 0.0005  # of validation, to choose a funnel by MFLOPs
 _BY_MFLOPS, _BY_TIME = "cheapest funnel by MFLOPs", "plan tuned for time"
+
+
+def trainings(systems: Systems) -> list[Training]:
+    """The nested models."""
+    return systems.nested_trainings()
 
 
 def rows(systems: Systems) -> list[Row]:
@@ -45,11 +50,11 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
     lines = [
         [
             plan,
-            percent(quality[plan]),
-            _difference(rows, plan),
-            f"{cost[plan]:.3f}",
+            told(rows, percent(quality[plan]), metric="map@10", plan=plan, group=None),
+            told(rows, _difference(rows, plan), metric="map_difference@10", plan=plan),
+            told(rows, f"{cost[plan]:.3f}", metric="mflops", plan=plan),
             f"{_value(rows, 'mflops', 'exact') / cost[plan]:.1f}×",
-            f"{_value(rows, 'time_ms', plan):.3f}",
+            told(rows, f"{_value(rows, 'time_ms', plan):.3f}", metric="time_ms", plan=plan),
         ]
         for plan in sorted(shown, key=lambda p: cost[p])
     ]

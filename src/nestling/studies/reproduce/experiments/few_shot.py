@@ -8,8 +8,14 @@ from dataclasses import replace
 from nestling.evaluation import FewShot, Row, dump_rows, load_rows
 from nestling.studies.reproduce.section import Section, by_prefix, mean_of
 from nestling.studies.reproduce.systems import Block, Systems
+from nestling.studies.reproduce.zoo import Training
 
 _SHOTS = (1, 3, 5, 10)
+
+
+def trainings(systems: Systems) -> list[Training]:
+    """The nested and the plain models."""
+    return [*systems.nested_trainings(), *systems.plain_trainings()]
 
 
 def rows(systems: Systems) -> list[Row]:

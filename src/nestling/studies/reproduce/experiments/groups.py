@@ -8,11 +8,17 @@ from dataclasses import replace
 from nestling.errors import InputError
 from nestling.evaluation import Neighbor, Row, by_frequency, coarse_rows, group_rows, superclasses
 from nestling.evaluation.base import correct_rows
-from nestling.studies.reproduce.section import Section, Table, by_prefix, mean_of, percent
+from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, mean_of, percent, told
 from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, PROBE, Block, Systems
+from nestling.studies.reproduce.zoo import Training
 
 _COARSE = "superclass_top1"
 _THIRDS = ("head", "middle", "tail")
+
+
+def trainings(systems: Systems) -> list[Training]:
+    """The nested and the plain models."""
+    return [*systems.nested_trainings(), *systems.plain_trainings()]
 
 
 def rows(systems: Systems) -> list[Row]:
@@ -64,9 +70,13 @@ def _gains(rows: Sequence[Row], systems: Systems) -> Table:
     names = sorted({row.group for row in rows if row.metric == _COARSE and row.group is not None})
     values = {name: tuple(mean_of(rows, _COARSE, "MRL", m, name) for m in (short, wide)) for name in names}
     ordered = sorted(names, key=lambda name: values[name][0] - values[name][1])
+
+    def cell(name: str, m: int) -> Cell:
+        text = percent(values[name][m == wide], 1)
+        return told(rows, text, metric=_COARSE, system="MRL", dims=m, group=name)
+
     lines = [
-        [name, percent(values[name][0], 1), percent(values[name][1], 1), percent(values[name][1] - values[name][0], 1)]
-        for name in ordered
+        [name, cell(name, short), cell(name, wide), percent(values[name][1] - values[name][0], 1)] for name in ordered
     ]
     return Table("Coarse classes by what more dims give them (MRL), %", ["", str(short), str(wide), "gain"], lines)
 

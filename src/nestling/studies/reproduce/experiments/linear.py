@@ -12,17 +12,37 @@ from nestling.evaluation.base import correct_rows
 from nestling.metrics import grouped_bootstrap
 from nestling.studies import plots
 from nestling.studies.reproduce import paper
-from nestling.studies.reproduce.section import Section, Table, by_prefix, lines_of, mean_of, percent
-from nestling.studies.reproduce.systems import HEAD, NEIGHBOR, PROBE, Block, Systems
+from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, lines_of, mean_of, percent
+from nestling.studies.reproduce.systems import HEAD, NEIGHBOR, PROBE, VOTE, Block, Systems
+from nestling.studies.reproduce.zoo import Training
 
 LINEAR = "linear_top1"
-_PAIRS = (("MRL", "FF"), ("MRL-E", "MRL"), ("MRL", "MRL raw"), ("MRL", "SVD"), ("MRL", "random"), ("MRL", "slimmable"))
+_OTHERS = ("MRL-E", "MRL raw", "SVD", "random", "slimmable")
+_PAIRS = (
+    ("MRL", "FF"),
+    ("MRL-E", "MRL"),
+    *(("MRL", other) for other in _OTHERS[1:]),
+    ("MRL projected", "FF projected"),
+)
 _TITLES = {
     LINEAR: "linear top-1, the better of trained head and refitted probe, %",
     HEAD: "linear top-1, trained head, %",
     PROBE: "linear top-1, probe refitted on frozen prefixes, %",
     NEIGHBOR: "1-NN top-1, %",
+    VOTE: "10-NN top-1, the class of most of them, %",
 }
+_WIDE_TITLES = {
+    f"{LINEAR}_macro": "linear top-1, mean over classes, %",
+    f"{NEIGHBOR}_macro": "1-NN top-1, mean over classes, %",
+    f"{LINEAR}_not_near": "linear top-1 of the test images that no training image nearly equals, %",
+    f"{NEIGHBOR}_not_near": "1-NN top-1 of the test images that no training image nearly equals, %",
+}
+_BACKBONE = "backbone_mflops"
+
+
+def trainings(systems: Systems) -> list[Training]:
+    """All models of the main table."""
+    return systems.trainings()
 
 
 def rows(systems: Systems) -> list[Row]:
@@ -41,20 +61,17 @@ def rows(systems: Systems) -> list[Row]:
     pixels = systems.pixels()
     correct = systems.predicted(pixels)[NEIGHBOR]["test"] == test.labels
     found += correct_rows(correct, pixels.nesting, metric=NEIGHBOR, system="pixels")
-    return found + _differences(right, systems)
+    return found + _differences(right, systems) + _backbones(systems)
 
 
 def section(rows: Sequence[Row], systems: Systems) -> Section:
     """Tables with the paper's figures, both plots, and the goals with their intervals."""
-    shown = [row for row in rows if row.system != "pixels"]
-    tables = [_difference_table(rows, systems)] + [
-        by_prefix(title, shown, metric, paper={LINEAR: paper.LINEAR, NEIGHBOR: paper.ONE_NN}.get(metric))
-        for metric, title in _TITLES.items()
-    ]
+    own = {LINEAR: paper.LINEAR, NEIGHBOR: paper.ONE_NN}
+    short = [by_prefix(title, rows, m, paper=own.get(m), without=("pixels",)) for m, title in _TITLES.items()]
+    wide = [by_prefix(title, rows, m, without=("pixels",), wide=True) for m, title in _WIDE_TITLES.items()]
+    hidden = {"pixels", *(row.system for row in rows if row.system.endswith((" raw", " projected")))}
     panels = {
-        title.removesuffix(", %"): [
-            line for line in lines_of(shown, metric, points=lambda s: s == "FF") if "raw" not in line.name
-        ]
+        title: lines_of(rows, metric, without=hidden)
         for metric, title in ((LINEAR, "linear top-1"), (NEIGHBOR, "1-NN top-1"))
     }
     return Section(
@@ -62,7 +79,7 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
         claim="MRL is as accurate as a model trained at each width alone (FF), better at small widths under 1-NN, and "
         "far above SVD, slimmable networks and random features (Figures 2 and 3).",
         found=_sentences(rows, systems),
-        tables=tables,
+        tables=[_difference_table(rows, systems), *short, _backbone_table(rows), *wide],
         pictures=[plots.over_dims(panels, ylabel="accuracy, %")],
     )
 
@@ -136,6 +153,11 @@ def _sentences(rows: Sequence[Row], systems: Systems) -> list[str]:
     m, wide = systems.nesting.width, systems.pixels().nesting.width
     gap = mean_of(rows, PROBE, "FF", m) - mean_of(rows, HEAD, "FF raw", m)
     found.append(f"Probe minus trained head of the plain model at {m} dims: {100 * gap:+.2f} points.")
+    widths = [row.dims for row in rows if (row.system, row.metric) == ("slimmable", _BACKBONE)]
+    found.append(
+        f"The slimmable network has the widths {', '.join(map(str, widths))}; between and below them it is a cut: its "
+        "first features, from the next wider network."
+    )
     found.append(
         f"1-NN of the pixels themselves ({wide:,} dims): {percent(mean_of(rows, NEIGHBOR, 'pixels', wide))} %."
     )
@@ -155,21 +177,42 @@ def _difference_table(rows: Sequence[Row], systems: Systems) -> Table:
     for ours, theirs in _PAIRS:
         for metric, words in ((LINEAR, "linear"), (NEIGHBOR, "1-NN")):
             found = {
-                row.dims: row
-                for row in rows
+                row.dims: i
+                for i, row in enumerate(rows)
                 if (row.system, row.metric) == (f"{ours} - {theirs}", f"{metric}_difference")
             }
-            cells = [_cell(found[m]) if m in found else "" for m in systems.nesting]
+            cells = [_cell(rows, found[m]) if m in found else "" for m in systems.nesting]
             if any(cells):
                 lines.append([f"{ours} - {theirs}, {words}", *cells])
     title = "differences in points [95 %, families and seeds resampled]"
     return Table(title, ["", *map(str, systems.nesting)], lines, wide=True)
 
 
-def _cell(row: Row) -> str:
+def _cell(rows: Sequence[Row], place: int) -> Cell:
+    row = rows[place]
     assert row.interval is not None
     low, high = (100 * bound for bound in row.interval)
-    return f"{100 * row.value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return Cell(f"{100 * row.value:+.1f} [{low:+.1f}, {high:+.1f}]", [place])
+
+
+def _backbones(systems: Systems) -> list[Row]:
+    """Multiplications and additions of one image in the backbone: what slimming saves, and nesting does not."""
+    seed = systems.settings.seeds[0]
+    flops = {("MRL", systems.nesting.width): systems.backbone_flops(systems.nested("MRL", seed))}
+    flops |= {("slimmable", width): count for width, count in systems.zoo.slimmable(seed).flops.items()}
+    return [
+        Row(system=system, metric=_BACKBONE, value=count / 1e6, unit="MFLOPs", n=1, dims=width, seed=seed)
+        for (system, width), count in flops.items()
+    ]
+
+
+def _backbone_table(rows: Sequence[Row]) -> Table:
+    lines = [
+        [f"{row.system}, {row.dims} features", Cell(f"{row.value:.1f}", [i])]
+        for i, row in enumerate(rows)
+        if row.metric == _BACKBONE
+    ]
+    return Table("the backbone, MFLOPs for one image (all prefixes of MRL share one)", ["", "MFLOPs"], lines)
 
 
 def _seeded(rows: Sequence[Row], seed: int) -> list[Row]:

@@ -10,6 +10,7 @@ from nestling.studies import plots
 from nestling.studies.reproduce import paper
 from nestling.studies.reproduce.section import Section, by_prefix, lines_of
 from nestling.studies.reproduce.systems import Block, Systems
+from nestling.studies.reproduce.zoo import Training
 
 _METRICS = {
     "map@10": "mAP@10",
@@ -17,6 +18,11 @@ _METRICS = {
     "recall@10": "recall@10",
     "top1": "top-1 of the ranking",
 }
+
+
+def trainings(systems: Systems) -> list[Training]:
+    """All models of the main table."""
+    return systems.trainings()
 
 
 def rows(systems: Systems) -> list[Row]:
@@ -33,15 +39,15 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
     """The tables and the plot."""
     del systems
     tables = [
-        by_prefix(f"{title}, %", rows, metric, paper=paper.MAP if metric == "map@10" else None)
+        by_prefix(f"{title}, %", rows, metric, paper=paper.MAP if metric == "map@10" else None, without=("pixels",))
         for metric, title in _METRICS.items()
     ]
-    lines = lines_of(rows, "map@10", points=lambda s: s == "FF")
+    lines = lines_of(rows, "map@10", without=("pixels", "MRL projected", "FF projected"))
     return Section(
         title="Retrieval by each prefix",
         claim="MRL retrieves up to 3 points of mAP@10 better than models of a fixed width (Figure 7).",
         tables=tables,
-        pictures=[plots.over_dims({"mAP@10": [x for x in lines if x.name != "pixels"]}, ylabel="mAP@10, %")],
+        pictures=[plots.over_dims({"mAP@10": lines}, ylabel="mAP@10, %")],
     )
 
 

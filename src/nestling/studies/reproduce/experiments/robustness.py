@@ -13,9 +13,15 @@ from nestling.nesting import prefix
 from nestling.studies.reproduce.corruptions import CORRUPTIONS
 from nestling.studies.reproduce.section import Section, Table, by_prefix, mean_of
 from nestling.studies.reproduce.systems import NEIGHBOR, Block, Systems
+from nestling.studies.reproduce.zoo import Training
 
 _STYLES = ("outline", "thin", "light", "fill", "filled", "solid", "bold", "rounded", "sharp", "duotone")
 _FEWEST = 30
+
+
+def trainings(systems: Systems) -> list[Training]:
+    """The nested and the plain models."""
+    return [*systems.nested_trainings(), *systems.plain_trainings()]
 
 
 def rows(systems: Systems) -> list[Row]:

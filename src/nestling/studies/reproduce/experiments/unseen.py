@@ -11,6 +11,12 @@ from nestling.nesting import Nesting
 from nestling.studies import plots
 from nestling.studies.reproduce.section import Section, by_prefix, lines_of, mean_of
 from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, Systems
+from nestling.studies.reproduce.zoo import Training
+
+
+def trainings(systems: Systems) -> list[Training]:
+    """The nested models."""
+    return systems.nested_trainings()
 
 
 def rows(systems: Systems) -> list[Row]:
