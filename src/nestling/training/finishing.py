@@ -1,7 +1,9 @@
 """Finishing: an orthogonal map behind a trained encoder, learnt on frozen features, that serves the short prefixes.
 
 R = (I + A)⁻¹ (I − A) with A skew-symmetric (Cayley) is orthogonal, so all cosines and inner products at full width stay
-what they were, and the full-width head W · Rᵀ gives the same logits. The other heads are refitted along.
+what they were, and the full-width head W · Rᵀ gives the same logits. The other heads are refitted along: they learn
+what the widest head answers (distillation, Hinton et al. 2015), because labels alone over-fit them on features that
+never change; only the shortest, which is under-fitted, learns from the labels as much.
 """
 
 from __future__ import annotations
@@ -11,25 +13,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from nestling.errors import ShapeError
-from nestling.losses import NestedLoss, mrl_e_cross_entropy
+from nestling.losses import NestedLoss
 from nestling.models import Classifier, NestedLinear
 from nestling.nesting import Nesting, prefix
 from nestling.training.config import TrainConfig
 from nestling.training.fit import Progress, fit
 from nestling.training.objective import Objective
 
-_RATE, _HEAD_RATE = 1e-2, 5.0  # chosen on validation (docs/LOG.md)
+_RATE, _SHORTEST_RATE = 1e-2, 5.0  # this and what follows: chosen on validation (docs/LOG.md)
+_LABELS = 0.5  # what the labels count in the loss of the shortest prefix; the rest is the widest head's
 
 
 class RotationObjective(Objective):
-    """The nested cross-entropy of the heads on R · x.
+    """The nested cross-entropy of the heads on R · x, against the widest head's answers and the labels.
 
     A head as wide as the features follows from R and has no loss. Without any other head there is nothing to rotate:
-    then that one is refitted.
+    then that one is refitted. The widest of the heads that are learnt has labels alone if no wider one answers.
 
     Args:
         head: a trained one; it is copied.
@@ -39,28 +43,24 @@ class RotationObjective(Objective):
     def __init__(self, head: NestedLinear, width: int) -> None:
         super().__init__()
         dims = head.nesting.dims
-        self.follows, self.rotates = width == dims[-1], dims != (width,)
-        short = dims[:-1] if self.follows and self.rotates else dims
+        self.rotates = dims != (width,)
+        self.follows = width == dims[-1] and self.rotates
+        short = dims[:-1] if self.follows else dims
         self.nesting = Nesting(short, _boosted(len(short)))
         self.skew = nn.Parameter(torch.zeros(width, width), requires_grad=self.rotates)
         bias = head.bias_at(dims[-1])
-        self.full = head.weight_at(dims[-1]).detach().clone()
-        self.full_bias = None if bias is None else bias.detach().clone()
-        self.label_smoothing = 0.0
+        self.widest = head.weight_at(dims[-1]).detach().clone()
+        self.widest_bias = None if bias is None else bias.detach().clone()
         self.heads: NestedLinear | None = None  # a tied head as wide as the features follows from R at every prefix
-        if not (head.tied and self.follows and self.rotates):
+        if not (head.tied and self.follows):
             self.heads = NestedLinear(self.nesting, head.classes, tied=head.tied, bias=bias is not None)
             with torch.no_grad():
                 for own, theirs in zip(self.heads.parameters(), _first(head, len(self.heads.weights)), strict=True):
                     own.copy_(theirs)
 
-    def prepare(self, config: TrainConfig) -> None:
-        """Take the label smoothing."""
-        self.label_smoothing = float(config.label_smoothing)
-
     def head_parameters(self) -> Iterable[nn.Parameter]:
-        """The heads'."""
-        return () if self.heads is None else self.heads.parameters()
+        """The shortest head's, which is far from where it can be."""
+        return () if self.heads is None else _first(self.heads, 1)
 
     def rotation(self) -> Float[Tensor, "d d"]:
         """R, in the precision of A."""
@@ -74,14 +74,31 @@ class RotationObjective(Objective):
     ) -> NestedLoss:
         """The loss of a batch of features and labels."""
         rotation = self.rotation()
-        features = inputs @ rotation[: self.nesting.width].T
+        logits = self._logits(inputs @ rotation[: self.nesting.width].T, rotation)
+        with torch.no_grad():
+            bias = None if self.widest_bias is None else self.widest_bias.to(inputs.device)
+            wider = F.linear(prefix(inputs, self.widest.shape[1]), self.widest.to(inputs.device), bias).softmax(dim=1)
+        losses = [
+            share * F.cross_entropy(z, targets) + (1 - share) * F.cross_entropy(z, wider)
+            for z, share in zip(logits, self._shares(), strict=True)
+        ]
+        parts = torch.stack(losses)
+        chosen = parts.new_tensor(self.nesting.weights) if weights is None else weights
+        return NestedLoss((chosen * parts).sum(), parts.detach())
+
+    def _logits(self, features: Tensor, rotation: Tensor) -> list[Tensor]:
         if self.heads is not None:
-            return self.heads.loss(features, targets, weights=weights, label_smoothing=self.label_smoothing)
-        weight = prefix(self.full.to(inputs.device) @ rotation.T, self.nesting.width)
-        bias = None if self.full_bias is None else self.full_bias.to(inputs.device)
-        return mrl_e_cross_entropy(
-            features, targets, self.nesting, weight, bias, weights=weights, label_smoothing=self.label_smoothing
-        )
+            return list(self.heads(features))
+        weight = self.widest.to(features.device) @ rotation.T
+        bias = None if self.widest_bias is None else self.widest_bias.to(features.device)
+        return [F.linear(prefix(features, m), prefix(weight, m), bias) for m in self.nesting]
+
+    def _shares(self) -> list[float]:
+        """What the labels count at each prefix; all where a tied head leaves nothing to over-fit."""
+        if self.heads is None:
+            return [1.0] * len(self.nesting)
+        shares = [_LABELS] + [0.0] * (len(self.nesting) - 1)
+        return shares if self.follows else [*shares[:-1], 1.0]
 
 
 def finish(
@@ -117,7 +134,7 @@ def finish(
         epochs=epochs,
         batch_size=size,
         lr=_RATE,
-        head_lr=_HEAD_RATE,
+        head_lr=_SHORTEST_RATE,
         weight_decay=0.0,
         label_smoothing=0.0,
         augment=False,
@@ -134,16 +151,16 @@ def _finished(model: Classifier, objective: RotationObjective) -> Classifier:
     head = NestedLinear(old.nesting, old.classes, tied=old.tied, bias=len(old.biases) > 0)
     weights = [] if objective.heads is None else list[Tensor](objective.heads.weights)
     biases = [] if objective.heads is None else list[Tensor](objective.heads.biases)
-    if objective.follows and objective.rotates:
-        weights.append(objective.full.to(rotation) @ rotation.T)
-        biases += [] if objective.full_bias is None else [objective.full_bias]
+    if objective.follows:
+        weights.append(objective.widest.to(rotation) @ rotation.T)
+        biases += [] if objective.widest_bias is None else [objective.widest_bias]
     for own, found in zip((*head.weights, *head.biases), (*weights, *biases), strict=True):
         own.copy_(found)
     encoder = model.encoder.rotated(rotation.to(model.device)) if objective.rotates else model.encoder
     return Classifier(encoder, head.to(model.device), classes=model.classes).eval()
 
 
-def _first(head: NestedLinear, count: int) -> list[Tensor]:
+def _first(head: NestedLinear, count: int) -> list[nn.Parameter]:
     return [*list(head.weights)[:count], *list(head.biases)[:count]]
 
 

@@ -43,8 +43,9 @@ def about_run(settings: Settings, images: StudyImages) -> str:
         f"{len(images.test):,} test images of {len(images.classes)} classes. Seeds {_list(settings.seeds)}"
         f" ({_list(settings.few_dims_seeds)} at 16 dims and below); ± is half the range of the seeds. Everything was "
         "chosen on validation. Rows that begin with “paper” are the paper's figures for ResNet-50 on ImageNet-1K; "
-        "those that end in “?” were not checked against its text. MRL, MRL-E and FF are finished (a rotation behind "
-        "the encoder, heads refitted on frozen features); “raw” are the same models before."
+        "those that end in “?” were not checked against its text. MRL and MRL-E are finished (a rotation behind the "
+        "encoder, short heads refitted on frozen features), FF too where validation prefers it; “raw” are the same "
+        "models before, “projected” have a learnt linear map behind the encoder."
     )
 
 

@@ -35,7 +35,7 @@ class Settings:
     train: TrainConfig
     scale: str = "full"
     pixels: int = 32
-    finish_epochs: int = 12
+    finish_epochs: int = 24
     seeds: tuple[int, ...] = (0, 1, 2)
     few_dims_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     classes: int | None = None

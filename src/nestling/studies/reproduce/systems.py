@@ -15,6 +15,7 @@ from nestling.nesting import Nesting, prefix
 from nestling.studies.reproduce.zoo import PARTS, Recipe, Trained, Training, Zoo, flops_of
 
 NESTED = ("MRL", "MRL-E")
+RAW, FINISHED = "FF raw", "FF finished"
 _WORDS = {"probe_top1": "probe", "1nn_top1": "1-NN", "knn_top1": "k-NN"}
 _VOTERS = 10  # k of k-NN
 _STRENGTHS = (0.03, 0.1, 1.0, 10.0)  # of the probe, chosen among on validation
@@ -65,9 +66,12 @@ class Systems:
         """MRL or MRL-E, finished unless said; the raw model is called "MRL raw"."""
         return self.block(system if finished else f"{system} raw", self._nested(system, finished=finished), seed)
 
-    def plain(self, m: int, seed: int, *, finished: bool = True) -> Block:
-        """FF-m: the same encoder, whose first m features feed a head of their own."""
-        return self.block("FF" if finished else "FF raw", self._plain(m, finished=finished), seed)
+    def plain(self, m: int, seed: int) -> Block:
+        """FF-m, the same encoder whose first m features feed a head of their own: finished if that helps 1-NN on
+        validation."""
+        val = self.images.val.labels
+        blocks = [self.block("FF", self._plain(m, finished=finished), seed) for finished in (True, False)]
+        return max(blocks, key=lambda block: (self.predict(block, Neighbor())["val"] == val).mean())
 
     def _nested(self, system: str, **changes: Any) -> Recipe:
         return self.zoo.recipe(system, **{"tied": system == "MRL-E", "finished": True, **changes})
@@ -78,7 +82,7 @@ class Systems:
     def _models(self, seed: int) -> list[tuple[str, Recipe]]:
         """(system, recipe) of all that is trained for the main table with this seed; the long ones last."""
         dims = self._dims(seed)
-        found = [(system, self._nested(system)) for system in NESTED] + [("FF", self._plain(m)) for m in dims]
+        found = [(system, self._nested(system)) for system in NESTED] + [(FINISHED, self._plain(m)) for m in dims]
         if seed in self.settings.seeds:
             found.append(("slimmable", self.zoo.slimmable_recipe))
         if seed == self.settings.seeds[0]:
@@ -155,15 +159,21 @@ class Systems:
         key = f"pixels-{self.images.fingerprint()}"
         return Block(key, "pixels", 0, Nesting((flat["train"].shape[1],)), flat)
 
-    def main(self, seed: int) -> Iterator[Block]:
-        """All systems of the main table that this seed has."""
+    def main(self, seed: int, *, variants: bool = False) -> Iterator[Block]:
+        """All systems of the main table that this seed has.
+
+        Args:
+            variants: plain models finished and raw, each by its name, instead of the better one; nested ones raw too.
+        """
         for system, recipe in self._models(seed):
             if recipe == self.zoo.slimmable_recipe:
                 yield from self.slimmable(seed)
-                continue
-            yield self.block(system, recipe, seed)
-            if recipe.ending == "pooled":
-                yield self.block(f"{system} raw", recipe.plain(), seed)
+            elif system == FINISHED and not variants:
+                yield self.plain(recipe.nesting.width, seed)
+            else:
+                yield self.block(system, recipe, seed)
+                if variants and recipe.ending == "pooled":
+                    yield self.block(RAW if system == FINISHED else f"{system} raw", recipe.plain(), seed)
         if seed in self.settings.seeds:
             yield self.svd(seed)
             yield self.pca(seed)
@@ -211,7 +221,7 @@ class Systems:
         if block.system != "pixels":
             found[PROBE] = self.probe(block)
         found[NEIGHBOR] = self.predict(block, Neighbor())
-        if block.system not in ("pixels", "slimmable") and not block.system.endswith(" raw"):
+        if block.system not in ("pixels", "slimmable"):
             found[VOTE] = self.predict(block, Vote(_VOTERS))
         return found
 

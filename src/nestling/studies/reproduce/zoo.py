@@ -31,7 +31,7 @@ from nestling.studies.watch import Watch
 from nestling.training import ClassificationObjective, TrainConfig, finish, fit
 
 FORMAT = 1
-_FINISHING = 2  # which way of finishing: what another way made is not read
+_FINISHING = 3  # which way of finishing: what another way made is not read
 PARTS = ("train", "val", "test")
 _DONE = "features.json"
 
@@ -279,7 +279,7 @@ class Zoo:
         """What a training costs, in epochs of a plain model."""
         recipe, seed = each
         if recipe.finished:
-            finishing = 0.02 * self.settings.finish_epochs
+            finishing = 0.01 * self.settings.finish_epochs
             begun = Training(recipe.plain(), seed)
             return finishing + (0 if _complete(self.folder / self._key(*begun)) else self._epochs(begun))
         return float(recipe.train.epochs) * (2 if recipe == self.slimmable_recipe else 1)

@@ -12,11 +12,11 @@ from nestling.evaluation.base import correct_rows
 from nestling.metrics import grouped_bootstrap
 from nestling.studies import plots
 from nestling.studies.reproduce import paper
+from nestling.studies.reproduce.judged import LINEAR, Judged, judge
 from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, lines_of, mean_of, percent
-from nestling.studies.reproduce.systems import HEAD, NEIGHBOR, PROBE, VOTE, Block, Systems
+from nestling.studies.reproduce.systems import FINISHED, HEAD, NEIGHBOR, PROBE, RAW, VOTE, Systems
 from nestling.studies.reproduce.zoo import Training
 
-LINEAR = "linear_top1"
 _OTHERS = ("MRL-E", "MRL raw", "SVD", "random", "slimmable")
 _PAIRS = (
     ("MRL", "FF"),
@@ -47,21 +47,27 @@ def trainings(systems: Systems) -> list[Training]:
 
 def rows(systems: Systems) -> list[Row]:
     """Top-1 of every system, seed and prefix; differences from FF with intervals over families and seeds."""
-    test = systems.images.test
     found: list[Row] = []
     right: dict[tuple[str, str, int], dict[int, np.ndarray]] = {}
     for seed in systems.settings.few_dims_seeds:
-        for block in systems.main(seed):
-            correct = _correct(block, systems)
-            for metric, each in correct.items():
-                found += _seeded(correct_rows(each, block.nesting, metric=metric, system=block.system), seed)
-                for m, line in zip(block.nesting, each, strict=True):
-                    right.setdefault((block.system, metric, m), {}).setdefault(seed, line)
-            found += _seeded(_more(correct, block, systems), seed)
-    pixels = systems.pixels()
-    correct = systems.predicted(pixels)[NEIGHBOR]["test"] == test.labels
-    found += correct_rows(correct, pixels.nesting, metric=NEIGHBOR, system="pixels")
+        for judged in _judged(systems, seed):
+            for metric, each in judged.right.items():
+                found += _seeded(correct_rows(each, judged.nesting, metric=metric, system=judged.system), seed)
+                for m, line in zip(judged.nesting, each, strict=True):
+                    right.setdefault((judged.system, metric, m), {}).setdefault(seed, line)
+            found += _seeded(_more(judged, systems), seed)
+    pixels = judge(systems.pixels(), systems)
+    found += correct_rows(pixels.right[NEIGHBOR], pixels.nesting, metric=NEIGHBOR, system="pixels")
     return found + _differences(right, systems) + _backbones(systems)
+
+
+def _judged(systems: Systems, seed: int) -> list[Judged]:
+    """All systems, and FF as the better of its two variants."""
+    found = [judge(block, systems) for block in systems.main(seed, variants=True)]
+    kinds = {kind: [each for each in found if each.system == kind] for kind in (FINISHED, RAW)}
+    better = [a.or_better(b, "FF") for a, b in zip(kinds[FINISHED], kinds[RAW], strict=True)]
+    first = next(i for i, each in enumerate(found) if each.system == FINISHED)
+    return found[:first] + better + found[first:]
 
 
 def section(rows: Sequence[Row], systems: Systems) -> Section:
@@ -69,7 +75,7 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
     own = {LINEAR: paper.LINEAR, NEIGHBOR: paper.ONE_NN}
     short = [by_prefix(title, rows, m, paper=own.get(m), without=("pixels",)) for m, title in _TITLES.items()]
     wide = [by_prefix(title, rows, m, without=("pixels",), wide=True) for m, title in _WIDE_TITLES.items()]
-    hidden = {"pixels", *(row.system for row in rows if row.system.endswith((" raw", " projected")))}
+    hidden = {"pixels", *(row.system for row in rows if row.system.endswith((" raw", " finished", " projected")))}
     panels = {
         title: lines_of(rows, metric, without=hidden)
         for metric, title in ((LINEAR, "linear top-1"), (NEIGHBOR, "1-NN top-1"))
@@ -84,38 +90,18 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
     )
 
 
-def _correct(block: Block, systems: Systems) -> dict[str, np.ndarray]:
-    """Metric → (K, q) what is right of the test images.
-
-    "Linear" is, at each prefix, the head or the probe, whichever is right more often on validation: a head below its
-    probe is under-fitted, and no method is judged by it. SVD's classifier is a row of its own, as in the paper.
-    """
-    val, test = systems.images.val.labels, systems.images.test.labels
-    predicted = systems.predicted(block)
-    correct = {metric: parts["test"] == test for metric, parts in predicted.items()}
-    if block.system == "SVD":
-        correct[LINEAR] = correct[HEAD]
-    elif PROBE in correct:
-        score = {
-            metric: (predicted[metric]["val"] == val).mean(axis=1) for metric in (HEAD, PROBE) if metric in correct
-        }
-        head = score.get(HEAD, np.full(len(block.nesting), -1.0)) >= score[PROBE]
-        correct[LINEAR] = np.where(head[:, None], correct.get(HEAD, correct[PROBE]), correct[PROBE])
-    return correct
-
-
-def _more(correct: dict[str, np.ndarray], block: Block, systems: Systems) -> list[Row]:
+def _more(judged: Judged, systems: Systems) -> list[Row]:
     """Macro averages over classes, and scores without what train has nearly the same."""
-    test, nesting = systems.images.test, block.nesting
+    test, nesting, correct = systems.images.test, judged.nesting, judged.right
     fewest = min(5, int(np.bincount(test.labels).max()))
     found: list[Row] = []
     for metric in (LINEAR, NEIGHBOR):
         if metric in correct:
             right, name = correct[metric], f"{metric}_macro"
-            found += macro_rows(right, test.labels, nesting, metric=name, fewest=fewest, system=block.system)
+            found += macro_rows(right, test.labels, nesting, metric=name, fewest=fewest, system=judged.system)
             if test.near.any() and not test.near.all():
                 apart = right[:, ~test.near]
-                found += correct_rows(apart, nesting, metric=f"{metric}_not_near", system=block.system)
+                found += correct_rows(apart, nesting, metric=f"{metric}_not_near", system=judged.system)
     return found
 
 

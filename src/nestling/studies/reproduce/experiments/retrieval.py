@@ -52,7 +52,7 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
 
 
 def _blocks(systems: Systems, seed: int) -> Iterator[Block]:
-    yield from (block for block in systems.main(seed) if not block.system.endswith(" raw"))
+    yield from systems.main(seed)
     if seed == systems.settings.seeds[0]:
         yield systems.pixels()
 
