@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from nestling.evaluation import Row, read_rows
 from nestling.studies.reproduce.corruptions import CORRUPTIONS, noisy, pixelated, rotated, thicker, thinner
 from nestling.studies.reproduce.experiments import EXPERIMENTS
 from nestling.studies.reproduce.images import study_images
-from nestling.studies.reproduce.run import reproduce
-from nestling.studies.reproduce.section import by_prefix, lines_of
+from nestling.studies.reproduce.run import reproduce, show
+from nestling.studies.reproduce.section import Section, Table, by_prefix, lines_of
 from nestling.studies.reproduce.settings import Settings, get_settings
 from nestling.studies.watch import Silent
 from nestling.training import TrainConfig
@@ -156,7 +157,7 @@ def test_a_second_time_nothing_is_trained(done: tuple[Path, Path], tree: Path, t
 
 
 def test_another_setting_is_another_model(done: tuple[Path, Path], tree: Path, tmp_path: Path) -> None:
-    changed = tiny(tree, train=replace(tiny(tree).train, lr=2e-2), seeds=(0,), few_dims_seeds=(0,))
+    changed = tiny(tree, train=replace(tiny(tree).train, lr=3e-2), seeds=(0,), few_dims_seeds=(0,))
     watch = Collected()
     reproduce("unseen-widths", changed, tmp_path, runs=done[1], watch=watch)
     assert "train MRL, seed 0" in watch.steps
@@ -201,6 +202,20 @@ def test_tables_show_the_mean_and_the_spread_of_seeds() -> None:
     assert by_prefix("t", rows, "m").rows == [["MRL", "55.00 ±5.0", "70.00"]]
     (line,) = lines_of(rows, "m")
     assert (line.name, list(line.dims), list(line.values)) == ("MRL", [8, 16], [pytest.approx(0.55), 0.7])
+
+
+def test_a_table_wider_than_a_terminal_is_laid_on_its_side() -> None:
+    class Columns(Collected):
+        def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+            self.tables += [f"{title}: {' '.join(columns)}", *(" ".join(row) for row in rows)]
+
+    wide = Table("wide", ["", *map(str, range(11))], [["MRL", *"abcdefghijk"]])
+    narrow = Table("narrow", ["", "8", "16"], [["MRL", "a", "b"]])
+    hidden = Table("hidden", ["", "8"], [["MRL", "a"]], wide=True)
+    watch = Columns()
+    show(Section(title="t", claim="c", tables=[wide, narrow, hidden]), watch)
+    assert watch.tables[:3] == ["wide:  MRL", "0 a", "1 b"]
+    assert watch.tables[-2:] == ["narrow:  8 16", "MRL a b"]
 
 
 IMAGES = np.zeros((3, 1, 9, 9), np.uint8)

@@ -20,7 +20,7 @@ def reproduce(
         str,
         typer.Argument(
             help="linear, unseen-widths, adaptive-classification, retrieval, adaptive-retrieval, few-shot, classes, "
-            "robustness, ablations, or all."
+            "robustness, ablations, rates, or all."
         ),
     ],
     data: Annotated[

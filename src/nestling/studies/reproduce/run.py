@@ -23,6 +23,7 @@ from nestling.studies.reproduce.zoo import Zoo
 from nestling.studies.watch import Watch
 
 ALL = "all"
+_COLUMNS = 9  # that a terminal holds
 
 
 def names_of(name: str) -> list[str]:
@@ -84,7 +85,10 @@ def show(section: Section, watch: Watch) -> None:
     watch.say(f"\n{section.title}")
     for table in section.tables:
         if not table.wide:
-            watch.table(table.title, list(table.columns), [list(row) for row in table.rows])
+            lines = [list(table.columns), *map(list, table.rows)]
+            if len(lines[0]) > max(_COLUMNS, len(lines)):  # on its side it fits
+                lines = [list(line) for line in zip(*lines, strict=True)]
+            watch.table(table.title, lines[0], lines[1:])
     for sentence in section.found:
         watch.say(f"  {sentence}")
 

@@ -12,7 +12,8 @@ import torch
 from nestling.baselines import PCA, SVD, RandomFeatures
 from nestling.evaluation import Classification, Neighbor, Probe, Vectors, Vote
 from nestling.nesting import Nesting, prefix
-from nestling.studies.reproduce.zoo import PARTS, Recipe, Trained, Training, Zoo, flops_of
+from nestling.studies.reproduce.recipe import Recipe, Training
+from nestling.studies.reproduce.zoo import PARTS, Trained, Zoo, flops_of
 
 NESTED = ("MRL", "MRL-E")
 RAW, FINISHED = "FF raw", "FF finished"

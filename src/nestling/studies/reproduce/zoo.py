@@ -7,66 +7,31 @@ trains anew, and nothing stale is ever read.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from nestling.baselines import Slimmable
-from nestling.errors import CheckpointError
 from nestling.files import write_file
 from nestling.models import Classifier, NestedLinear, ResidualEncoder, load, save
 from nestling.nesting import Nesting
 from nestling.studies.demo import report_training
 from nestling.studies.reproduce.images import StudyImages
+from nestling.studies.reproduce.kept import about, complete, read_array, write_array, write_arrays
+from nestling.studies.reproduce.recipe import Recipe, Training
 from nestling.studies.reproduce.settings import Settings
 from nestling.studies.watch import Watch
-from nestling.training import ClassificationObjective, TrainConfig, finish, fit
+from nestling.training import ClassificationObjective, finish, fit
 
-FORMAT = 1
 _FINISHING = 3  # which way of finishing: what another way made is not read
 PARTS = ("train", "val", "test")
-_DONE = "features.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """One model to train.
-
-    Attributes:
-        system: what tables call it.
-        nesting: of its head; a single dim is a plain model (FF).
-        ending: of the encoder.
-        train: how; its seed is replaced by the model's.
-        finished: whether a rotation is learnt behind it.
-        start: a recipe whose trained weights it starts from instead of random ones.
-    """
-
-    system: str
-    nesting: Nesting
-    train: TrainConfig
-    tied: bool = False
-    ending: str = "pooled"
-    finished: bool = False
-    start: Recipe | None = None
-
-    def plain(self) -> Recipe:
-        """The same without the rotation."""
-        return replace(self, finished=False)
-
-
-class Training(NamedTuple):
-    """A recipe and the seed of its weights, order and augmentation."""
-
-    recipe: Recipe
-    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +101,7 @@ class Zoo:
         Raises:
             CheckpointError, TrainingDivergedError: as of `trained`.
         """
-        missing = [each for each in dict.fromkeys(wanted) if not _complete(self.folder / self._key(*each))]
+        missing = [each for each in dict.fromkeys(wanted) if not complete(self.folder / self._key(*each))]
         begun, done, whole = time.monotonic(), 0.0, sum(map(self._epochs, missing))
         for place, each in enumerate(missing, start=1):
             seconds = (time.monotonic() - begun) / done * (whole - done) if done else 0.0
@@ -157,14 +122,14 @@ class Zoo:
         """
         key = self._key(recipe, seed)
         folder = self.folder / key
-        if not _complete(folder):
+        if not complete(folder):
             model = self._finish(recipe, seed, folder) if recipe.finished else self._train(recipe, seed, folder)
             save(model, folder / "model")
             with self.watch.task(f"encode with {recipe.system}"):
                 features = {name: model.encode(self.images.part(name).images.pixels) for name in PARTS}
-            _write(folder, features)
-        _about(folder)
-        return Trained(key, load(folder / "model"), {name: _read(folder, name) for name in PARTS})
+            write_arrays(folder, features)
+        about(folder)
+        return Trained(key, load(folder / "model"), {name: read_array(folder, name) for name in PARTS})
 
     def model(self, key: str) -> Classifier:
         """The model of a key that `trained` gave."""
@@ -175,20 +140,20 @@ class Zoo:
         recipe = self.slimmable_recipe
         key = self._key(recipe, seed)
         folder = self.folder / key
-        if not _complete(folder):
+        if not complete(folder):
             self._slim(recipe, seed, folder)
-        about = _about(folder)
-        flops = {int(width): int(count) for width, count in about["flops"].items()}
-        features = {width: {name: _read(folder, f"{name}-{width}") for name in PARTS} for width in flops}
-        weight, bias = _read(folder, "weight"), _read(folder, "bias")
+        facts = about(folder)
+        flops = {int(width): int(count) for width, count in facts["flops"].items()}
+        features = {width: {name: read_array(folder, f"{name}-{width}") for name in PARTS} for width in flops}
+        weight, bias = read_array(folder, "weight"), read_array(folder, "bias")
         return Slimmed(key, Nesting(tuple(flops)), features, weight, bias, flops)
 
     def arrays(self, key: str, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Something that takes long to compute and follows from a model: read if it is there, else made and kept."""
         path = self.folder / key / f"{name}.npy"
         if not path.exists():
-            _write_array(path, make())
-        return _read(path.parent, name)
+            write_array(path, make())
+        return read_array(path.parent, name)
 
     def text(self, key: str, name: str, make: Callable[[], str]) -> str:
         """The same for a text, such as rows."""
@@ -273,7 +238,7 @@ class Zoo:
         features |= {"weight": net.head.weight_at(net.nesting.width).detach().numpy(), "bias": bias.detach().numpy()}
         image = torch.from_numpy(train.images.pixels[:1])
         flops = {str(width): flops_of(lambda width=width: net(image, width)) for width in net.nesting}
-        _write(folder, features, flops=flops)
+        write_arrays(folder, features, flops=flops)
 
     def _epochs(self, each: Training) -> float:
         """What a training costs, in epochs of a plain model."""
@@ -281,18 +246,18 @@ class Zoo:
         if recipe.finished:
             finishing = 0.01 * self.settings.finish_epochs
             begun = Training(recipe.plain(), seed)
-            return finishing + (0 if _complete(self.folder / self._key(*begun)) else self._epochs(begun))
+            return finishing + (0 if complete(self.folder / self._key(*begun)) else self._epochs(begun))
         return float(recipe.train.epochs) * (2 if recipe == self.slimmable_recipe else 1)
 
     def _key(self, recipe: Recipe, seed: int) -> str:
         s = self.settings
-        about = {
+        decides = {
             "recipe": _plain(asdict(recipe)),
             "data": self._data,
             "stages": s.stages,
             "finish": (s.finish_epochs, _FINISHING) if recipe.finished else None,
         }
-        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:10]
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
         return f"{recipe.system.lower().replace(' ', '-')}-{seed}-{digest}"
 
 
@@ -311,37 +276,3 @@ def _plain(value: object) -> object:
         free = ("system", "checkpoint_every", "log_every", "seed")
         return {name: _plain(item) for name, item in value.items() if name not in free}
     return value
-
-
-def _complete(folder: Path) -> bool:
-    return (folder / _DONE).exists()
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    try:
-        about = json.loads((folder / _DONE).read_text())
-        version = int(about["format"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / _DONE} is damaged ({error}). Delete {folder}.") from error
-    if version != FORMAT:
-        raise CheckpointError(f"{folder} was written by another version (format {version}, not {FORMAT}). Delete it.")
-    return about
-
-
-def _write(folder: Path, arrays: Mapping[str, np.ndarray], **more: object) -> None:
-    for name, array in arrays.items():
-        _write_array(folder / f"{name}.npy", array)
-    write_file(folder / _DONE, json.dumps({"format": FORMAT, **more}) + "\n")
-
-
-def _write_array(path: Path, array: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    write_file(path, buffer.getvalue())
-
-
-def _read(folder: Path, name: str) -> np.ndarray:
-    try:
-        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / name}.npy is damaged ({error}). Delete {folder}.") from error

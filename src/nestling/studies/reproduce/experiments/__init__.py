@@ -13,13 +13,14 @@ from nestling.studies.reproduce.experiments import (
     few_shot,
     groups,
     linear,
+    rates,
     retrieval,
     robustness,
     unseen,
 )
+from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section
 from nestling.studies.reproduce.systems import Systems
-from nestling.studies.reproduce.zoo import Training
 
 
 class Experiment(Protocol):
@@ -48,4 +49,5 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "classes": groups,
     "robustness": robustness,
     "ablations": ablations,
+    "rates": rates,
 }

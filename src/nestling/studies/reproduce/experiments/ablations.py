@@ -9,9 +9,10 @@ from typing import Any
 from nestling.evaluation import Row
 from nestling.evaluation.base import correct_rows
 from nestling.nesting import Nesting
+from nestling.studies.reproduce.recipe import Recipe, Training
 from nestling.studies.reproduce.section import Section, by_prefix, mean_of
 from nestling.studies.reproduce.systems import NEIGHBOR, PROBE, Systems
-from nestling.studies.reproduce.zoo import Recipe, Training, Zoo
+from nestling.studies.reproduce.zoo import Zoo
 
 _BASE = "MRL"
 

@@ -13,9 +13,9 @@ from nestling.evaluation.cascade import Cascade
 from nestling.nesting import Nesting
 from nestling.studies import plots
 from nestling.studies.reproduce import paper
+from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Cell, Section, Table, mean_of, percent, told
 from nestling.studies.reproduce.systems import Block, Systems
-from nestling.studies.reproduce.zoo import Training
 
 _GREEDY, _JOINT, _PROMISED, _FIXED, _ORACLE = "greedy", "joint", "promised", "fixed width", "oracle"
 _PRICES = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05)  # of accuracy below the best that validation shows

@@ -14,9 +14,10 @@ from nestling.nesting import Nesting, prefix
 from nestling.search import Plan
 from nestling.search.index import Index
 from nestling.studies import plots
+from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section, Table, percent, told
 from nestling.studies.reproduce.systems import Block, Systems
-from nestling.studies.reproduce.zoo import PARTS, Training
+from nestling.studies.reproduce.zoo import PARTS
 from nestling.studies.watch import Step
 
 _SHORTLISTS = (25, 50, 100, 200, 400, 800)

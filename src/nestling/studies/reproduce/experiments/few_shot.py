@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nestling.evaluation import FewShot, Row, dump_rows, load_rows
+from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section, by_prefix, mean_of
 from nestling.studies.reproduce.systems import Block, Systems
-from nestling.studies.reproduce.zoo import Training
 
 _SHOTS = (1, 3, 5, 10)
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from nestling.errors import InputError
 from nestling.evaluation import Neighbor, Row, by_frequency, coarse_rows, group_rows, superclasses
 from nestling.evaluation.base import correct_rows
+from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, mean_of, percent, told
 from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, PROBE, Block, Systems
-from nestling.studies.reproduce.zoo import Training
 
 _COARSE = "superclass_top1"
 _THIRDS = ("head", "middle", "tail")

@@ -13,15 +13,14 @@ from nestling.metrics import grouped_bootstrap
 from nestling.studies import plots
 from nestling.studies.reproduce import paper
 from nestling.studies.reproduce.judged import LINEAR, Judged, judge
+from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, lines_of, mean_of, percent
 from nestling.studies.reproduce.systems import FINISHED, HEAD, NEIGHBOR, PROBE, RAW, VOTE, Systems
-from nestling.studies.reproduce.zoo import Training
 
-_OTHERS = ("MRL-E", "MRL raw", "SVD", "random", "slimmable")
 _PAIRS = (
     ("MRL", "FF"),
     ("MRL-E", "MRL"),
-    *(("MRL", other) for other in _OTHERS[1:]),
+    *(("MRL", other) for other in ("MRL raw", "SVD", "random", "slimmable")),
     ("MRL projected", "FF projected"),
 )
 _TITLES = {

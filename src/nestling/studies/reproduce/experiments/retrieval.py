@@ -8,9 +8,9 @@ from dataclasses import replace
 from nestling.evaluation import Ranking, Row, dump_rows, load_rows
 from nestling.studies import plots
 from nestling.studies.reproduce import paper
+from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section, by_prefix, lines_of
 from nestling.studies.reproduce.systems import Block, Systems
-from nestling.studies.reproduce.zoo import Training
 
 _METRICS = {
     "map@10": "mAP@10",

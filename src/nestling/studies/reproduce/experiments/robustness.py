@@ -11,9 +11,9 @@ from nestling.evaluation import Neighbor, Row, dump_rows, group_rows, load_rows,
 from nestling.evaluation.base import correct_rows
 from nestling.nesting import prefix
 from nestling.studies.reproduce.corruptions import CORRUPTIONS
+from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section, Table, by_prefix, mean_of
 from nestling.studies.reproduce.systems import NEIGHBOR, Block, Systems
-from nestling.studies.reproduce.zoo import Training
 
 _STYLES = ("outline", "thin", "light", "fill", "filled", "solid", "bold", "rounded", "sharp", "duotone")
 _FEWEST = 30

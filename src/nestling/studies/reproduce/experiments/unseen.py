@@ -9,9 +9,9 @@ from nestling.evaluation import Neighbor, Row
 from nestling.evaluation.base import correct_rows
 from nestling.nesting import Nesting
 from nestling.studies import plots
+from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section, by_prefix, lines_of, mean_of
 from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, Systems
-from nestling.studies.reproduce.zoo import Training
 
 
 def trainings(systems: Systems) -> list[Training]:
