@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,26 +32,34 @@ def drawn(n: int, seed: int, classes: int = 10, heat: float = 1.0) -> tuple[list
     return logits, labels
 
 
+def softmax(z: np.ndarray) -> np.ndarray:
+    e = np.exp(z - z.max())
+    return e / e.sum()
+
+
 def naive(
-    logits: list[np.ndarray], thresholds: tuple[float, ...], temperatures: tuple[float, ...]
+    logits: list[np.ndarray], thresholds: tuple[float, ...], temperatures: tuple[float, ...], carry: float = 0.0
 ) -> list[tuple[int, int]]:
     """(class, place) of each item, by a loop."""
     found = []
     for i in range(len(logits[0])):
-        for k, z in enumerate(logits):
-            e = np.exp(z[i] / temperatures[k] - (z[i] / temperatures[k]).max())
-            if k == len(logits) - 1 or e.max() / e.sum() > thresholds[k]:
-                found.append((int(z[i].argmax()), k))
+        for k in range(len(logits)):
+            shares = np.array([carry ** (k - j) for j in range(k + 1)])  # 0 ** 0 is 1
+            logs = [np.log(softmax(logits[j][i] / temperatures[j])) for j in range(k + 1)]
+            heard = softmax(sum(share * log for share, log in zip(shares / shares.sum(), logs, strict=True)))
+            if k == len(logits) - 1 or heard.max() > thresholds[k]:
+                found.append((int(heard.argmax()), k))
                 break
     return found
 
 
-def test_a_cascade_answers_as_the_loop_does() -> None:
+@pytest.mark.parametrize("carry", [0.0, 0.3, 1.0])
+def test_a_cascade_answers_as_the_loop_does(carry: float) -> None:
     logits, _ = drawn(300, 0)
-    one = Cascade(NESTING, (0.9, 0.7, np.inf), (1.0, 1.0, 0.5, 1.0))
+    one = Cascade(NESTING, (0.9, 0.7, np.inf), (1.0, 1.0, 0.5, 1.0), carry=carry)
     answers = one.answers(logits)
     assert list(zip(answers.predicted.tolist(), answers.used.tolist(), strict=True)) == naive(
-        logits, one.thresholds, one.temperatures
+        logits, one.thresholds, one.temperatures, carry
     )
     assert set(answers.used.tolist()) == {0, 1, 3}
 
@@ -101,7 +110,7 @@ def test_the_frontier_is_near_the_best_of_all_thresholds() -> None:
         known = cascade._Known.of(logits, labels, nesting, temperatures)
         cuts = [[*(row - 1e-12), np.inf] for row in known.confidence[:-1]]
         every = [(known.accuracy(pair), known.dims(pair)) for pair in itertools.product(*cuts)]
-        for one in frontier(logits, labels, nesting):
+        for one in frontier(logits, labels, nesting, carry=0.0):
             accuracy, dims = known.accuracy(one.thresholds), known.dims(one.thresholds)
             fewest = min(d for a, d in every if a >= accuracy - 1e-12)
             gaps.append(dims / fewest)
@@ -196,6 +205,9 @@ def test_what_is_refused() -> None:
             fit(logits, labels, NESTING, target_accuracy=bad)
         with pytest.raises(InputError, match="confidence must be between"):
             fit(logits, labels, NESTING, target_accuracy=0.5, confidence=bad)
+    for make in (frontier, partial(fit, target_accuracy=0.5)):
+        with pytest.raises(InputError, match=r"carry must be between 0 and 1; got 1\.5"):
+            make(logits, labels, NESTING, carry=1.5)
     with pytest.raises(ShapeError, match="of 4 prefixes; got 3"):
         greedy(logits[:3], labels, NESTING)
     with pytest.raises(ShapeError, match="one for each of 50 rows"):

@@ -2,7 +2,9 @@
 
 A cascade has a threshold for every prefix but the last. An item is answered by the first prefix whose largest softmax
 exceeds its threshold, and by the last one otherwise. `greedy` finds thresholds as the paper does, pair by pair; `fit`
-finds them together, for the fewest expected dims at a wanted accuracy, and promises that accuracy.
+finds them together, for the fewest expected dims at a wanted accuracy, and promises that accuracy. There a prefix also
+hears what those before it said, which were asked anyway: its log-probabilities are averaged with theirs, each counted
+`carry` times what the next one is.
 """
 
 # scipy ships no types; its objects are Any here.
@@ -49,14 +51,21 @@ class Cascade:
         thresholds: one for each prefix but the last; above 1 a prefix never answers.
         temperatures: what each prefix's logits are divided by first.
         promised: the accuracy that held on data apart with the asked confidence; None if nothing was promised.
+        carry: what a prefix's answer counts in the next one's, 0 to 1; 0 in the paper.
+
+    Raises:
+        ShapeError: not one threshold for each prefix but the last, or not one temperature for each.
+        InputError: carry is out of range.
     """
 
     nesting: Nesting
     thresholds: tuple[float, ...]
     temperatures: tuple[float, ...]
     promised: float | None = None
+    carry: float = 0.0
 
     def __post_init__(self) -> None:
+        _check_carry(self.carry)
         k = len(self.nesting)
         if len(self.thresholds) != k - 1 or len(self.temperatures) != k:
             got = f"{len(self.thresholds)} and {len(self.temperatures)}"
@@ -71,7 +80,7 @@ class Cascade:
         Raises:
             ShapeError: fewer than the prefixes, or not of one shape.
         """
-        known = _Known.of(logits, None, self.nesting, self.temperatures)
+        known = _Known.of(logits, None, self.nesting, self.temperatures, self.carry)
         used = known.used(self.thresholds)
         return Answers(known.predicted[used, np.arange(len(used))], used)
 
@@ -135,6 +144,7 @@ def fit(
     *,
     target_accuracy: float,
     confidence: float = 0.95,
+    carry: float = 0.5,
     seed: int = 0,
 ) -> Cascade:
     """The cascade of the fewest expected dims whose accuracy is at least the target, with the asked confidence.
@@ -149,6 +159,7 @@ def fit(
         labels: (n,).
         target_accuracy: between 0 and 1.
         confidence: of the promise.
+        carry: as of `Cascade`.
         seed: of the halves.
 
     Raises:
@@ -161,6 +172,7 @@ def fit(
     tail: Any = stats.binom.cdf
     if not 0 < target_accuracy < 1:
         raise InputError.of("target_accuracy", "between 0 and 1", target_accuracy)
+    _check_carry(carry)
     if not 0 < confidence < 1:
         raise InputError.of("confidence", "between 0 and 1", confidence)
     plain = _Known.of(logits, labels, nesting, (1.0,) * len(nesting))
@@ -170,7 +182,7 @@ def fit(
     if not len(ours):
         raise InputError.of("labels", "at least two, one to fit on and one to test", n)
     temperatures = tuple(calibrated(z[ours], labels[ours]) for z in logits[: len(nesting)])
-    known = _Known.of(logits, labels, nesting, temperatures)
+    known = _Known.of(logits, labels, nesting, temperatures, carry)
     path, held = _frontier(known.part(ours)), known.part(apart)
     best: tuple[float, tuple[float, ...]] | None = None
     for thresholds in path:
@@ -184,20 +196,23 @@ def fit(
         last = float(plain.right[-1].mean())
         told = f"{target_accuracy:g}, where the last prefix alone is right in {last:.4f} of {n} items"
         raise InputError.of("target_accuracy", f"promisable with confidence {confidence:g}", told, "Lower it.")
-    return Cascade(nesting, best[1], temperatures, target_accuracy)
+    return Cascade(nesting, best[1], temperatures, target_accuracy, carry)
 
 
-def frontier(logits: Sequence[np.ndarray], labels: np.ndarray, nesting: Nesting) -> list[Cascade]:
+def frontier(
+    logits: Sequence[np.ndarray], labels: np.ndarray, nesting: Nesting, *, carry: float = 0.5
+) -> list[Cascade]:
     """Cascades of which none is both cheaper and more accurate on these items, the most accurate first.
 
     Temperatures are calibrated on the same items, and nothing is promised.
 
     Raises:
-        ShapeError, InputError: logits and labels that do not fit the nesting.
+        ShapeError, InputError: logits and labels that do not fit the nesting, or carry out of range.
     """
+    _check_carry(carry)
     temperatures = tuple(calibrated(z, labels) for z in logits[: len(nesting)])
-    known = _Known.of(logits, labels, nesting, temperatures)
-    return [Cascade(nesting, thresholds, temperatures) for thresholds in _frontier(known)]
+    known = _Known.of(logits, labels, nesting, temperatures, carry)
+    return [Cascade(nesting, thresholds, temperatures, carry=carry) for thresholds in _frontier(known)]
 
 
 def oracle(predicted: np.ndarray, labels: np.ndarray, nesting: Nesting) -> tuple[float, float]:
@@ -230,8 +245,9 @@ class _Known:
         labels: np.ndarray | None,
         nesting: Nesting,
         temperatures: Sequence[float],
+        carry: float = 0.0,
     ) -> _Known:
-        """Softmax at a temperature; without labels nothing is right."""
+        """Softmax at a temperature, averaged with those before; without labels nothing is right."""
         if len(logits) < len(nesting):
             raise ShapeError.of("logits", f"of {len(nesting)} prefixes", f"{len(logits)}")
         z = [_checked(part) for part in logits[: len(nesting)]]
@@ -239,8 +255,9 @@ class _Known:
             raise ShapeError.of("logits", "of one shape for all prefixes", ", ".join(str(part.shape) for part in z))
         if labels is not None and labels.shape != (len(z[0]),):
             raise ShapeError.of("labels", f"one for each of {len(z[0])} rows", f"shape {labels.shape}")
-        confidence = np.stack([_largest_softmax(part / t) for part, t in zip(z, temperatures, strict=True)])
-        predicted = np.stack([part.argmax(axis=1) for part in z])
+        heard = _averaged([part / t for part, t in zip(z, temperatures, strict=True)], carry)
+        confidence = np.stack([_largest_softmax(part) for part in heard])
+        predicted = np.stack([part.argmax(axis=1) for part in heard])
         right = np.zeros(predicted.shape, bool) if labels is None else predicted == labels
         return cls(confidence, right, predicted, np.array(nesting.dims, np.float64))
 
@@ -336,3 +353,22 @@ def _checked(logits: np.ndarray) -> Float64[np.ndarray, "n c"]:
 
 def _largest_softmax(z: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, " n"]:
     return 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)
+
+
+def _averaged(logits: list[np.ndarray], carry: float) -> list[np.ndarray]:
+    """Log-probabilities averaged with those of the prefixes before, the last i of them counted carry^i."""
+    if carry == 0:
+        return logits
+    found: list[np.ndarray] = []
+    total, count = np.zeros_like(logits[0]), 0.0
+    for z in logits:
+        shifted = z - z.max(axis=1, keepdims=True)
+        total = carry * total + shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        count = carry * count + 1
+        found.append(total / count)
+    return found
+
+
+def _check_carry(carry: float) -> None:
+    if not 0 <= carry <= 1:
+        raise InputError.of("carry", "between 0 and 1", carry)

@@ -78,7 +78,7 @@ def _table(name: str, table: Table) -> str:
 
 def _linked(name: str, cell: str) -> str:
     text = html.escape(cell)
-    if not isinstance(cell, Cell) or not cell.of:
+    if not cell or not isinstance(cell, Cell) or not cell.of:
         return text
     lines = ", ".join(str(i + 1) for i in cell.of)
     return f'<a href="#{name}-{cell.of[0] + 1}" title="line {lines} of {name}.jsonl">{text}</a>'
