@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from nestling.errors import InputError
-from nestling.evaluation import Row, cascade
+from nestling.evaluation import Row, cascade, dump_rows, load_rows
 from nestling.evaluation.cascade import Cascade
 from nestling.nesting import Nesting
 from nestling.studies import plots
@@ -16,8 +16,10 @@ from nestling.studies.reproduce import paper
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Cell, Section, Table, mean_of, percent, told
 from nestling.studies.reproduce.systems import Block, Systems
+from nestling.studies.watch import Step
 
 _GREEDY, _JOINT, _PROMISED, _FIXED, _ORACLE = "greedy", "joint", "promised", "fixed width", "oracle"
+_VERSION = 1  # of what is kept
 _FIFTH = "a fifth of test"
 _PRICES = (0.0, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05)  # of accuracy below the best that validation shows
 
@@ -32,7 +34,9 @@ def rows(systems: Systems) -> list[Row]:
     found: list[Row] = []
     for seed in systems.settings.seeds:
         block = systems.nested("MRL", seed)
-        found += [replace(row, seed=seed) for row in _of(block, systems, seed)]
+        name = f"cascades-{_VERSION}-{systems.settings.redraws}"
+        text = systems.zoo.text(block.key, name, lambda block=block, seed=seed: dump_rows(_of(block, systems, seed)))
+        found += [replace(row, seed=seed) for row in load_rows(text)]
     return found
 
 
@@ -90,9 +94,11 @@ def _of(block: Block, systems: Systems, seed: int) -> list[Row]:
     for m, z in zip(nesting, test, strict=True):
         right = float((z.argmax(axis=1) == truth).mean())
         found += _rows(f"{_FIXED} {m}", right, float(m), float(m), len(truth))
-    for i in range(2, len(nesting) + 1):
-        capped = Nesting(nesting.dims[:i])
-        found += _redrawn(f"{_GREEDY} up to {capped.width}", capped, val, labels, test, truth, systems)
+    with systems.zoo.watch.task("the paper's cascades") as step:
+        for i in range(2, len(nesting) + 1):
+            step(i - 2, len(nesting) - 1)
+            capped = Nesting(nesting.dims[:i])
+            found += _redrawn(f"{_GREEDY} up to {capped.width}", capped, val, labels, test, truth, systems)
     for name, fitted in _joint(val, labels, nesting).items():
         found += _measured(name, fitted, test, truth)
     best = max(float((z.argmax(axis=1) == labels).mean()) for z in val)
@@ -105,7 +111,8 @@ def _of(block: Block, systems: Systems, seed: int) -> list[Row]:
     predicted = np.stack([z.argmax(axis=1) for z in test])
     accuracy, dims = cascade.oracle(predicted, truth, nesting)
     found += _rows(_ORACLE, accuracy, dims, float("nan"), len(truth)) + _costs(block, systems)
-    return found + _as_the_paper(test, truth, nesting, systems.settings.redraws)
+    with systems.zoo.watch.task("cascades on fifths of test") as step:
+        return found + _as_the_paper(test, truth, nesting, systems.settings.redraws, step)
 
 
 def _joint(logits: Sequence[np.ndarray], labels: np.ndarray, nesting: Nesting) -> dict[str, Cascade]:
@@ -119,11 +126,14 @@ def _joint(logits: Sequence[np.ndarray], labels: np.ndarray, nesting: Nesting) -
     return found
 
 
-def _as_the_paper(test: Sequence[np.ndarray], truth: np.ndarray, nesting: Nesting, redraws: int) -> list[Row]:
+def _as_the_paper(
+    test: Sequence[np.ndarray], truth: np.ndarray, nesting: Nesting, redraws: int, step: Step
+) -> list[Row]:
     """Thresholds from a fifth of the test images, figures of the other four, means over draws of the fifth."""
     rng = np.random.default_rng(0)
     values: dict[str, list[list[float]]] = {}
-    for _ in range(redraws):
+    for done in range(redraws):
+        step(done, redraws)
         fifth, rest = np.split(rng.permutation(len(truth)), [len(truth) // 5])
         own, logits = [z[fifth] for z in test], [z[rest] for z in test]
         fitted = {f"{_FIXED} {nesting.width}": Cascade(Nesting((nesting.width,)), (), (1.0,))}
