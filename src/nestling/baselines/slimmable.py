@@ -72,11 +72,7 @@ class SlimmableObjective(Objective):
 
     def __init__(self, net: SlimmableNet) -> None:
         super().__init__()
-        self.net, self.nesting, self.label_smoothing = net, net.nesting, 0.0
-
-    def prepare(self, config: TrainConfig) -> None:
-        """Take the label smoothing."""
-        self.label_smoothing = float(config.label_smoothing)
+        self.net, self.nesting = net, net.nesting
 
     def forward(
         self, inputs: Shaped[Tensor, "b ..."], targets: Int[Tensor, " b"], weights: Float[Tensor, " k"] | None = None

@@ -22,19 +22,14 @@ for command in (demo, data, train, finish, encode, evaluate, index, tune, search
     command.add_to(app)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+@app.callback(invoke_without_command=True)
+def options(version: Annotated[bool, typer.Option("--version", help="Print it.")] = False) -> None:
+    """What stands before the command."""
+    if version:
         from nestling import __version__
 
         typer.echo(f"nestling {__version__}")
         raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
-) -> None:
-    """What stands before the command."""
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nestling.data.cache import check_sha256, data_folder
-from nestling.data.fetching import SOCKET_SECONDS, Say, by_http, by_program, check_address, silent
+from nestling.data.fetching import SOCKET_SECONDS, Say, by_http, by_program, check_address, log
 from nestling.data.images import LabelledImages
 from nestling.errors import ChecksumError, DataError, InputError
 from nestling.files import write_file
@@ -85,7 +85,7 @@ def fashion_mnist(
         raise InputError.of("split", '"train" or "test"', repr(split))
     check_address(address)
     names = [name for name in _FILES if name.startswith(_SPLITS[split])]
-    found = _find(names, fetch=fetch, say=say or silent, address=address)
+    found = _find(names, fetch=fetch, say=say or log, address=address)
     pixels, labels = (read_idx(found[name]) for name in names)
     return LabelledImages(pixels[:, None], labels.astype(np.int64), CLASSES)
 

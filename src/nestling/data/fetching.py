@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import urllib.request
@@ -15,6 +16,7 @@ SOCKET_SECONDS = 15
 _PROGRAM_SECONDS = 600
 
 Say = Callable[[str], object]
+log: Say = logging.getLogger("nestling").info  # silent unless the program listens
 
 
 def check_address(address: str) -> None:
@@ -69,7 +71,3 @@ def by_program(command: Sequence[str], folder: Path) -> None:
         raise DataError(f"{command[0]} failed: {lines[-1] if lines else error.returncode}.") from error
     except OSError as error:
         raise DataError(f"{command[0]} could not be started: {error}.") from error
-
-
-def silent(_: str) -> None:
-    """Nobody listens."""

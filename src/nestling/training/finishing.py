@@ -40,6 +40,9 @@ class RotationObjective(Objective):
         width: of the features, at least the head's.
     """
 
+    widest: Tensor
+    widest_bias: Tensor | None
+
     def __init__(self, head: NestedLinear, width: int) -> None:
         super().__init__()
         dims = head.nesting.dims
@@ -49,8 +52,8 @@ class RotationObjective(Objective):
         self.nesting = Nesting(short, _boosted(len(short)))
         self.skew = nn.Parameter(torch.zeros(width, width), requires_grad=self.rotates)
         bias = head.bias_at(dims[-1])
-        self.widest = head.weight_at(dims[-1]).detach().clone()
-        self.widest_bias = None if bias is None else bias.detach().clone()
+        self.register_buffer("widest", head.weight_at(dims[-1]).detach().clone(), persistent=False)
+        self.register_buffer("widest_bias", None if bias is None else bias.detach().clone(), persistent=False)
         self.heads: NestedLinear | None = None  # a tied head as wide as the features follows from R at every prefix
         if not (head.tied and self.follows):
             self.heads = NestedLinear(self.nesting, head.classes, tied=head.tied, bias=bias is not None)
@@ -76,8 +79,7 @@ class RotationObjective(Objective):
         rotation = self.rotation()
         logits = self._logits(inputs @ rotation[: self.nesting.width].T, rotation)
         with torch.no_grad():
-            bias = None if self.widest_bias is None else self.widest_bias.to(inputs.device)
-            wider = F.linear(prefix(inputs, self.widest.shape[1]), self.widest.to(inputs.device), bias).softmax(dim=1)
+            wider = F.linear(prefix(inputs, self.widest.shape[1]), self.widest, self.widest_bias).softmax(dim=1)
         losses = [
             share * F.cross_entropy(z, targets) + (1 - share) * F.cross_entropy(z, wider)
             for z, share in zip(logits, self._shares(), strict=True)
@@ -89,9 +91,8 @@ class RotationObjective(Objective):
     def _logits(self, features: Tensor, rotation: Tensor) -> list[Tensor]:
         if self.heads is not None:
             return list(self.heads(features))
-        weight = self.widest.to(features.device) @ rotation.T
-        bias = None if self.widest_bias is None else self.widest_bias.to(features.device)
-        return [F.linear(prefix(features, m), prefix(weight, m), bias) for m in self.nesting]
+        weight = self.widest @ rotation.T
+        return [F.linear(prefix(features, m), prefix(weight, m), self.widest_bias) for m in self.nesting]
 
     def _shares(self) -> list[float]:
         """What the labels count at each prefix; all where a tied head leaves nothing to over-fit."""
@@ -152,7 +153,7 @@ def _finished(model: Classifier, objective: RotationObjective) -> Classifier:
     weights = [] if objective.heads is None else list[Tensor](objective.heads.weights)
     biases = [] if objective.heads is None else list[Tensor](objective.heads.biases)
     if objective.follows:
-        weights.append(objective.widest.to(rotation) @ rotation.T)
+        weights.append(objective.widest @ rotation.T)
         biases += [] if objective.widest_bias is None else [objective.widest_bias]
     for own, found in zip((*head.weights, *head.biases), (*weights, *biases), strict=True):
         own.copy_(found)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from nestling.losses import NestedLoss
 from nestling.models import Classifier
 from nestling.nesting import Nesting
-from nestling.training.config import TrainConfig
 
 
 class Objective(nn.Module):
@@ -19,12 +18,11 @@ class Objective(nn.Module):
 
     Attributes:
         nesting: its dims name the parts of the loss, its weights are the c_m that `fit` passes.
+        label_smoothing: of the configuration, set by `fit`; for losses that have classes.
     """
 
     nesting: Nesting
-
-    def prepare(self, config: TrainConfig) -> None:
-        """Take from the configuration what concerns the loss; called once, before the first step."""
+    label_smoothing: float = 0.0
 
     def head_parameters(self) -> Iterable[nn.Parameter]:
         """Those that `head_lr` and `head_weight_decay` of the configuration are about."""
@@ -47,11 +45,6 @@ class ClassificationObjective(Objective):
         super().__init__()
         self.classifier = classifier
         self.nesting = classifier.head.nesting
-        self.label_smoothing = 0.0
-
-    def prepare(self, config: TrainConfig) -> None:
-        """Take the label smoothing."""
-        self.label_smoothing = float(config.label_smoothing)
 
     def head_parameters(self) -> Iterable[nn.Parameter]:
         """The head's."""

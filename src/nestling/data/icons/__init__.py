@@ -7,7 +7,7 @@ archive is fetched once, and the pack that is made of it stays on this machine, 
 
 from __future__ import annotations
 
-from nestling.data.fetching import Say, silent
+from nestling.data.fetching import Say, log
 from nestling.data.icons.families import IconPart, Icons, split_by_family
 from nestling.data.icons.pack import FEWEST_SETS, Pack, Progress, pack_of
 from nestling.data.icons.recipe import recipe
@@ -55,4 +55,4 @@ def icon_pack(size: int = 32, *, fetch: bool = True, say: Say | None = None, pro
     """All images of both data sets with their origins and licences; arguments and errors as of `icons`."""
     if size not in SIZES:
         raise InputError.of("size", " or ".join(map(str, SIZES)), size)
-    return pack_of(recipe(), size, fetch=fetch, say=say or silent, progress=progress)
+    return pack_of(recipe(), size, fetch=fetch, say=say or log, progress=progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nestling.studies.reproduce.report import command_of
+from nestling.studies.reproduce.about import command_of
 from nestling.studies.reproduce.section import Section, Table
 from nestling.studies.reproduce.settings import Settings
 

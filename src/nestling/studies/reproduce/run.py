@@ -12,10 +12,11 @@ from nestling.evaluation import Row, save_rows
 from nestling.files import write_file
 from nestling.studies.machine import machine
 from nestling.studies.page import check_report_folder
+from nestling.studies.reproduce.about import about_run
 from nestling.studies.reproduce.experiments import EXPERIMENTS
 from nestling.studies.reproduce.images import study_images
 from nestling.studies.reproduce.markdown import markdown
-from nestling.studies.reproduce.report import about_run, write_report
+from nestling.studies.reproduce.report import write_report
 from nestling.studies.reproduce.section import Section
 from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import Systems

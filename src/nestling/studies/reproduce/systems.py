@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,13 +55,13 @@ class Systems:
         """The models of the main table, all seeds."""
         return [Training(recipe, seed) for seed in self.settings.few_dims_seeds for _, recipe in self._models(seed)]
 
-    def nested_trainings(self) -> list[Training]:
-        """MRL and MRL-E, the seeds of the wide prefixes."""
-        return [Training(self._nested(system), seed) for seed in self.settings.seeds for system in NESTED]
+    def nested_trainings(self, seeds: Sequence[int], systems: Sequence[str] = NESTED) -> list[Training]:
+        """MRL and MRL-E, or one of them."""
+        return [Training(self._nested(system), seed) for seed in seeds for system in systems]
 
-    def plain_trainings(self) -> list[Training]:
-        """FF at every width, the seeds of the wide prefixes."""
-        return [Training(self._plain(m), seed) for seed in self.settings.seeds for m in self.nesting]
+    def plain_trainings(self, seeds: Sequence[int]) -> list[Training]:
+        """FF at every width."""
+        return [Training(self._plain(m), seed) for seed in seeds for m in self.nesting]
 
     def nested(self, system: str, seed: int, *, finished: bool = True) -> Block:
         """MRL or MRL-E, finished unless said; the raw model is called "MRL raw"."""

@@ -29,8 +29,8 @@ _BY_MFLOPS, _BY_TIME = "cheapest funnel by MFLOPs", "plan tuned for time"
 
 
 def trainings(systems: Systems) -> list[Training]:
-    """The nested models."""
-    return systems.nested_trainings()
+    """MRL; one seed."""
+    return systems.nested_trainings(systems.settings.seeds[:1], ["MRL"])
 
 
 def rows(systems: Systems) -> list[Row]:

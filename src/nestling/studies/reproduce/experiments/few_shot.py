@@ -14,8 +14,9 @@ _SHOTS = (1, 3, 5, 10)
 
 
 def trainings(systems: Systems) -> list[Training]:
-    """The nested and the plain models."""
-    return [*systems.nested_trainings(), *systems.plain_trainings()]
+    """The nested and the plain models; one seed."""
+    seeds = systems.settings.seeds[:1]
+    return [*systems.nested_trainings(seeds), *systems.plain_trainings(seeds)]
 
 
 def rows(systems: Systems) -> list[Row]:

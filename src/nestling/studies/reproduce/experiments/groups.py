@@ -18,7 +18,8 @@ _THIRDS = ("head", "middle", "tail")
 
 def trainings(systems: Systems) -> list[Training]:
     """The nested and the plain models."""
-    return [*systems.nested_trainings(), *systems.plain_trainings()]
+    seeds = systems.settings.seeds
+    return [*systems.nested_trainings(seeds), *systems.plain_trainings(seeds)]
 
 
 def rows(systems: Systems) -> list[Row]:

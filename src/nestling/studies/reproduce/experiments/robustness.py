@@ -20,8 +20,9 @@ _FEWEST = 30
 
 
 def trainings(systems: Systems) -> list[Training]:
-    """The nested and the plain models."""
-    return [*systems.nested_trainings(), *systems.plain_trainings()]
+    """MRL and the plain models."""
+    seeds = systems.settings.seeds
+    return [*systems.nested_trainings(seeds, ["MRL"]), *systems.plain_trainings(seeds)]
 
 
 def rows(systems: Systems) -> list[Row]:

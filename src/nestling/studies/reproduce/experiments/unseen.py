@@ -16,7 +16,7 @@ from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, Systems
 
 def trainings(systems: Systems) -> list[Training]:
     """The nested models."""
-    return systems.nested_trainings()
+    return systems.nested_trainings(systems.settings.seeds)
 
 
 def rows(systems: Systems) -> list[Row]:
