@@ -14,14 +14,14 @@ from nestling.nesting import Nesting
 def mrl(x: Tensor, y: Tensor, nesting: Nesting, heads: list[Tensor], biases: list[Tensor] | None, **how: Any) -> Tensor:
     """(K,) cross-entropies of one head per prefix."""
     given = biases or [None] * len(nesting)
-    return torch.stack(
-        [F.cross_entropy(F.linear(x[:, :m], w, b), y, **how) for m, w, b in zip(nesting, heads, given, strict=True)]
-    )
+    logits = [F.linear(x[:, :m], w, b) for m, w, b in zip(nesting, heads, given, strict=True)]
+    return torch.stack([F.cross_entropy(z, y, **_of(how, k)) for k, z in enumerate(logits)])
 
 
 def mrl_e(x: Tensor, y: Tensor, nesting: Nesting, head: Tensor, bias: Tensor | None, **how: Any) -> Tensor:
     """(K,) cross-entropies of one sliced head."""
-    return torch.stack([F.cross_entropy(F.linear(x[:, :m], head[:, :m], bias), y, **how) for m in nesting])
+    logits = [F.linear(x[:, :m], head[:, :m], bias) for m in nesting]
+    return torch.stack([F.cross_entropy(z, y, **_of(how, k)) for k, z in enumerate(logits)])
 
 
 def infonce(x: Tensor, y: Tensor, nesting: Nesting, tau: Tensor) -> Tensor:
@@ -32,3 +32,9 @@ def infonce(x: Tensor, y: Tensor, nesting: Nesting, tau: Tensor) -> Tensor:
         match = torch.arange(len(s))
         losses.append((F.cross_entropy(s, match) + F.cross_entropy(s.T, match)) / 2)
     return torch.stack(losses)
+
+
+def _of(how: dict[str, Any], k: int) -> dict[str, Any]:
+    """The options of the k-th prefix."""
+    smoothing = how.get("label_smoothing")
+    return how | {"label_smoothing": smoothing[k]} if isinstance(smoothing, tuple) else how

@@ -57,8 +57,10 @@ def test_prefixes_much_shorter_than_the_width(case: Case, dims: tuple[int, ...],
 
 @pytest.mark.parametrize("case", CASES[:2], ids=lambda c: c.name)
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_options_of_cross_entropy_equal_the_loop(case: Case, reduction: str, smoothing: float, chunking: None) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, (0.0, 0.4, 0.1, 0.0), (0.2, 0.0, 0.0, 1.0)])
+def test_options_of_cross_entropy_equal_the_loop(
+    case: Case, reduction: str, smoothing: float | tuple[float, ...], chunking: None
+) -> None:
     y = labels(17)
     y[[2, 5, 16]] = -7
     how = {"label_smoothing": smoothing, "ignore_index": -7, "reduction": reduction}
@@ -255,6 +257,10 @@ def test_wrong_input_gets_one_sentence() -> None:
         mrl_e_cross_entropy(x, y, NESTING, head, reduction="median")
     with pytest.raises(InputError, match="label_smoothing must be between 0 and 1"):
         mrl_e_cross_entropy(x, y, NESTING, head, label_smoothing=1.5)
+    with pytest.raises(InputError, match="label_smoothing must be between 0 and 1"):
+        mrl_e_cross_entropy(x, y, NESTING, head, label_smoothing=(0.1, 0.1, 0.1, -0.1))
+    with pytest.raises(ShapeError, match=r"label_smoothing must be one number, or one per dim \(4\); got 3"):
+        mrl_e_cross_entropy(x, y, NESTING, head, label_smoothing=(0.1, 0.1, 0.1))
     with pytest.raises(ShapeError, match=r"weights must be one per dim, shape \(4,\)"):
         mrl_e_cross_entropy(x, y, NESTING, head, weights=torch.ones(3))
     with pytest.raises(ShapeError, match=r"head_weights must be one per dim \(4\); got 2"):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestling.errors import InputError
+from nestling.nesting import Nesting
 from nestling.training import TrainConfig
 
 
@@ -36,6 +37,7 @@ def test_json_and_back_is_the_identity(epochs: int, lr: float, optimizer: str, c
         {"schedule": "step"},
         {"warmup_epochs": 6.0},
         {"label_smoothing": 1.0},
+        {"smooth_from": -1},
         {"clip_norm": 0.0},
         {"seed": -1},
         {"precision": "fp16"},
@@ -48,6 +50,12 @@ def test_json_and_back_is_the_identity(epochs: int, lr: float, optimizer: str, c
 def test_values_out_of_range_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"{next(iter(wrong))} must be"):
         TrainConfig(**wrong)
+
+
+def test_short_prefixes_keep_sharp_labels() -> None:
+    config = TrainConfig(label_smoothing=0.2, smooth_from=16)
+    assert config.smoothing(Nesting((8, 16, 32))) == (0.0, 0.2, 0.2)
+    assert TrainConfig(label_smoothing=0.2).smoothing(Nesting((8, 16))) == (0.2, 0.2)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"epocs": 3}', '{"epochs": 0}', "nonsense"])

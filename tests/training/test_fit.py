@@ -247,6 +247,9 @@ def test_label_smoothing_and_clipping_reach_the_loss() -> None:
     for name, config in {
         "plain": small.config(),
         "smooth": small.config(label_smoothing=0.5),
+        "partly smooth": small.config(label_smoothing=0.5, smooth_from=3),
+        "without": small.config(label_smoothing=0.0),
+        "sharp": small.config(label_smoothing=0.5, smooth_from=9),
         "clipped": small.config(clip_norm=1e-9, optimizer="sgd", weight_decay=0.0),
     }.items():
         objective = small.plain_objective()
@@ -255,8 +258,9 @@ def test_label_smoothing_and_clipping_reach_the_loss() -> None:
         if name == "clipped":
             after = _weights(objective)
             assert all(torch.allclose(before[n], after[n], atol=1e-6) for n in after)
-    assert first["plain"] != first["smooth"]
+    assert len({first["plain"], first["smooth"], first["partly smooth"]}) == 3
     assert first["plain"] == first["clipped"]
+    assert first["sharp"] == first["without"]
 
 
 @pytest.mark.usefixtures("as_a_user")

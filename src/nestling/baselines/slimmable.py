@@ -79,7 +79,9 @@ class SlimmableObjective(Objective):
     ) -> NestedLoss:
         """The loss of a batch of images and labels."""
         logits = [self.net.head.logits(self.net(inputs, m), m) for m in self.nesting]
-        parts = torch.stack([F.cross_entropy(z, targets, label_smoothing=self.label_smoothing) for z in logits])
+        smoothing = torch.as_tensor(self.label_smoothing).expand(len(logits)).tolist()
+        each = zip(logits, smoothing, strict=True)
+        parts = torch.stack([F.cross_entropy(z, targets, label_smoothing=one) for z, one in each])
         return NestedLoss(parts.sum() if weights is None else (weights * parts).sum(), parts.detach())
 
 

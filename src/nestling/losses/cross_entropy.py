@@ -32,7 +32,7 @@ def mrl_cross_entropy(
     head_biases: Sequence[Float[Tensor, " c"]] | None = None,
     *,
     weights: Float[Tensor, " k"] | None = None,
-    label_smoothing: float = 0.0,
+    label_smoothing: float | Sequence[float] = 0.0,
     ignore_index: int = -100,
     reduction: str = "mean",
     differentiable_parts: bool = False,
@@ -46,12 +46,13 @@ def mrl_cross_entropy(
         head_weights: K matrices (c, m), smallest prefix first.
         head_biases: K vectors (c,), or None.
         weights: (K,) c_m of this call, the nesting's when None; gets a gradient when it asks for one.
-        label_smoothing, ignore_index, reduction ("mean", "sum", "none"): as in `torch.nn.functional.cross_entropy`.
+        label_smoothing: mass moved from the true class to all alike, of every prefix or one number for each.
+        ignore_index, reduction ("mean", "sum", "none"): as in `torch.nn.functional.cross_entropy`.
         differentiable_parts: let ``per_dim`` carry gradients too (and be differentiated twice); recomputes the logits
             in the backward pass, slower.
 
     Raises:
-        ShapeError: a shape does not fit the nesting.
+        ShapeError: a shape does not fit the nesting, or smoothings are not one per dim.
         InputError: a label outside the classes, an unknown reduction, or smoothing outside 0 … 1.
     """
     _check_heads(head_weights, head_biases, nesting)
@@ -72,7 +73,7 @@ def mrl_e_cross_entropy(
     head_bias: Float[Tensor, " c"] | None = None,
     *,
     weights: Float[Tensor, " k"] | None = None,
-    label_smoothing: float = 0.0,
+    label_smoothing: float | Sequence[float] = 0.0,
     ignore_index: int = -100,
     reduction: str = "mean",
     differentiable_parts: bool = False,
@@ -115,6 +116,7 @@ class _HeadsForm:
         x, per_dim = self.precision.cast(inputs[0]), torch.zeros_like(c)
         for k, m in enumerate(self.nesting):
             per_dim[k] = self._one_head(
+                k,
                 prefix(x, m),
                 self.precision.cast(inputs[1 + k]),
                 inputs[1 + count + k],
@@ -127,6 +129,7 @@ class _HeadsForm:
 
     def _one_head(
         self,
+        k: int,
         x: Tensor,
         head: Tensor,
         bias: Tensor | None,
@@ -141,9 +144,9 @@ class _HeadsForm:
             z = _start(factor.new_empty((len(x[rows]), len(head))), bias)
             self.precision.add_product(z, x[rows], head.T)
             found = Softmax.room(z, len(z))
-            self.targets.exponentials(z, rows, z, found)
+            self.targets.exponentials(k, z, rows, z, found)
             loss += self.targets.summed_loss(found, rows)
-            self.targets.subtract_(z, found.total, rows)
+            self.targets.subtract_(k, z, found.total, rows)
             z.mul_(self.targets.kept[rows] * factor / found.total)
             if to_x is not None:
                 self.precision.add_product(to_x[rows], z, head, parts=2)
@@ -189,7 +192,7 @@ class _TiedForm:
         found = Softmax.room(z, len(self.nesting), len(x))
         for k, ring in enumerate(self.nesting.rings()):
             self.precision.add_product(z, x[:, ring], head[:, ring].T)
-            self.targets.exponentials(z, rows, layers[max(k - self.repeated, 0)], found.at(k))
+            self.targets.exponentials(k, z, rows, layers[max(k - self.repeated, 0)], found.at(k))
         return found
 
     def _inwards(
@@ -209,7 +212,7 @@ class _TiedForm:
                 layer = layers[k - self.repeated]
             else:
                 layer = self._again(k, x, head, bias, layers[(self.repeated - k) % 2], found.top[k])
-            self.targets.subtract_(layer, found.total[k], rows)
+            self.targets.subtract_(k, layer, found.total[k], rows)
             g = layer.mul_(factors[k]) if g is None else torch.addcmul(g, layer, factors[k], out=layer)
             yield k, g
 
@@ -261,7 +264,7 @@ def _recomputed(
     """The plain autograd form: logits are not kept but computed again in the backward pass."""
 
     def parts_of(*tensors: Tensor) -> Tensor:
-        return torch.stack([targets.loss(z) for z in logits(nesting, tensors)])
+        return torch.stack([targets.loss(k, z) for k, z in enumerate(logits(nesting, tensors))])
 
     parts = checkpoint(parts_of, *inputs, use_reentrant=False)
     total = torch.tensordot(c.to(parts.dtype), parts, dims=1)
@@ -283,7 +286,7 @@ def _targets(
     nesting: Nesting,
     head: Tensor,
     c: Tensor,
-    smoothing: float,
+    smoothing: float | Sequence[float],
     ignore_index: int,
     reduction: str,
 ) -> Targets:
@@ -292,7 +295,13 @@ def _targets(
         got = f"labels {tuple(labels.shape)} for features {tuple(features.shape)}"
         raise ShapeError.of("labels", "one per row of features (b, d)", got)
     return Targets.of(
-        labels, len(head), smoothing=smoothing, ignore_index=ignore_index, reduction=reduction, dtype=c.dtype
+        labels,
+        len(head),
+        smoothing=smoothing,
+        prefixes=len(nesting),
+        ignore_index=ignore_index,
+        reduction=reduction,
+        dtype=c.dtype,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,14 +38,15 @@ class Targets:
         labels: (b, 1) classes; 0 at ignored rows.
         kept: (b, 1) one, or zero at ignored rows.
         scale: what a sum over rows is multiplied with: 1/kept rows for the mean, else 1.
-        classes, smoothing, ignore_index, reduction: as in `torch.nn.functional.cross_entropy`.
+        smoothing: one per prefix.
+        classes, ignore_index, reduction: as in `torch.nn.functional.cross_entropy`.
     """
 
     labels: Tensor
     kept: Tensor
     scale: Tensor
     classes: int
-    smoothing: float
+    smoothing: tuple[float, ...]
     ignore_index: int
     reduction: str
 
@@ -54,15 +56,19 @@ class Targets:
         labels: Tensor,
         classes: int,
         *,
-        smoothing: float,
+        smoothing: float | Sequence[float],
+        prefixes: int,
         ignore_index: int,
         reduction: str,
         dtype: torch.dtype,
     ) -> Targets:
         """Check the labels and prepare them.
 
+        Args:
+            smoothing: of all prefixes, or one for each.
+
         Raises:
-            ShapeError: labels are not one per row.
+            ShapeError: labels are not one per row, or smoothings not one per prefix.
             InputError: a label outside 0 … c-1 (seen on the CPU; a GPU asserts), an unknown reduction, smoothing
                 outside 0 … 1.
         """
@@ -70,7 +76,10 @@ class Targets:
             raise ShapeError.of("labels", "one class per row, shape (b,)", f"shape {tuple(labels.shape)}")
         if reduction not in ("mean", "sum", "none"):
             raise InputError.of("reduction", "'mean', 'sum' or 'none'", repr(reduction))
-        if not 0.0 <= smoothing <= 1.0:
+        each = (smoothing,) * prefixes if isinstance(smoothing, int | float) else tuple(smoothing)
+        if len(each) != prefixes:
+            raise ShapeError.of("label_smoothing", f"one number, or one per dim ({prefixes})", len(each))
+        if not all(0.0 <= one <= 1.0 for one in each):
             raise InputError.of("label_smoothing", "between 0 and 1", smoothing)
         kept = labels != ignore_index
         known = torch.where(kept, labels, 0)
@@ -83,13 +92,16 @@ class Targets:
             )
         weight = kept.to(dtype)
         scale = weight.sum().reciprocal() if reduction == "mean" else torch.ones_like(weight.sum())
-        return cls(known[:, None], weight[:, None], scale, classes, smoothing, ignore_index, reduction)
+        return cls(known[:, None], weight[:, None], scale, classes, each, ignore_index, reduction)
 
-    def exponentials(self, z: Tensor, rows: slice, out: Tensor, found: Softmax) -> None:
-        """``out = exp(z - max z)`` of logits `z` (B, c), and into `found` what their loss needs; `out` may be `z`."""
+    def exponentials(self, k: int, z: Tensor, rows: slice, out: Tensor, found: Softmax) -> None:
+        """``out = exp(z - max z)`` of the k-th prefix's logits `z` (B, c), and into `found` what their loss needs.
+
+        `out` may be `z`.
+        """
         torch.gather(z, 1, self.labels[rows], out=found.wished)
-        if self.smoothing:
-            found.wished.lerp_(z.mean(1, keepdim=True), self.smoothing)
+        if self.smoothing[k]:
+            found.wished.lerp_(z.mean(1, keepdim=True), self.smoothing[k])
         torch.amax(z, 1, keepdim=True, out=found.top)
         torch.sum(torch.sub(z, found.top, out=out).exp_(), 1, keepdim=True, out=found.total)
 
@@ -97,22 +109,22 @@ class Targets:
         """The losses of the kept rows, summed over the rows: one per leading index of `found`."""
         return ((found.total.log() + found.top - found.wished) * self.kept[rows]).sum((-2, -1))
 
-    def subtract_(self, exponentials: Tensor, total: Tensor, rows: slice) -> None:
+    def subtract_(self, k: int, exponentials: Tensor, total: Tensor, rows: slice) -> None:
         """``exponentials -= total · target``: what is left is the gradient times `total`.
 
         Before the division, not after it: at the label both are large and nearly equal.
         """
-        exponentials.scatter_add_(1, self.labels[rows], total * (self.smoothing - 1))
-        if self.smoothing:
-            exponentials.sub_(total * (self.smoothing / self.classes))
+        exponentials.scatter_add_(1, self.labels[rows], total * (self.smoothing[k] - 1))
+        if self.smoothing[k]:
+            exponentials.sub_(total * (self.smoothing[k] / self.classes))
 
-    def loss(self, z: Tensor) -> Tensor:
-        """Plain cross-entropy of logits `z` (b, c): differentiable, reduced as asked."""
+    def loss(self, k: int, z: Tensor) -> Tensor:
+        """Plain cross-entropy of the k-th prefix's logits `z` (b, c): differentiable, reduced as asked."""
         labels = torch.where(self.kept.bool(), self.labels, self.ignore_index)[:, 0]
         return F.cross_entropy(
             z,
             labels,
-            label_smoothing=self.smoothing,
+            label_smoothing=self.smoothing[k],
             ignore_index=self.ignore_index,
             reduction=self.reduction,
         )

@@ -60,7 +60,7 @@ class Classifier(nn.Module):
         labels: Int[Tensor, " b"],
         *,
         weights: Float[Tensor, " k"] | None = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: float | Sequence[float] = 0.0,
     ) -> NestedLoss:
         """The nested cross-entropy of a batch; `weights` are c_m, the nesting's own when left out."""
         return self.head.loss(self(images), labels, weights=weights, label_smoothing=label_smoothing)

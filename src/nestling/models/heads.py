@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -112,7 +113,7 @@ class NestedLinear(nn.Module):
         labels: Int[Tensor, " b"],
         *,
         weights: Float[Tensor, " k"] | None = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: float | Sequence[float] = 0.0,
         ignore_index: int = -100,
         reduction: str = "mean",
         differentiable_parts: bool = False,
@@ -120,7 +121,7 @@ class NestedLinear(nn.Module):
         """Σ_m c_m · cross-entropy of prefix m's logits: `losses.mrl_cross_entropy`, or MRL-E's when tied.
 
         Raises:
-            ShapeError: the features are not exactly as wide as the nesting, or `weights` is not one per dim.
+            ShapeError: the features are not exactly as wide as the nesting; weights or smoothings not one per dim.
         """
         self._check(features)
         if self.tied:

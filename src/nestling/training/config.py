@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from nestling.errors import InputError
+from nestling.nesting import Nesting
 
 _CHOICES = {
     "optimizer": ("adamw", "sgd"),
@@ -18,6 +19,7 @@ _AT_LEAST = {  # whole numbers
     "epochs": 1,
     "batch_size": 1,
     "seed": 0,
+    "smooth_from": 0,
     "crop_padding": 0,
     "checkpoint_every": 1,
     "log_every": 1,
@@ -51,6 +53,8 @@ class TrainConfig:
             linear from lr/10⁴ up to the peak, then linear down to 0).
         warmup_epochs: where the peak lies.
         label_smoothing: mass moved from the true class to all alike, for objectives that have classes.
+        smooth_from: prefixes of fewer dims keep their labels sharp: m numbers cannot push hundreds of classes equally
+            far away, and a head that is asked to stays under-fitted (docs/LOG.md).
         clip_norm: longest gradient, None for no clipping.
         seed: of the order, the augmentation and dropout.
         precision: "fp32" or "bf16" (autocast; worth it on GPUs and on CPUs with AMX).
@@ -76,6 +80,7 @@ class TrainConfig:
     schedule: str = "one-cycle"
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.1
+    smooth_from: int = 0
     clip_norm: float | None = 5.0
     seed: int = 0
     precision: str = "fp32"
@@ -106,6 +111,10 @@ class TrainConfig:
                 raise InputError.of(param, "true or false", repr(getattr(self, param)))
         if self.warmup_epochs >= self.epochs:
             raise InputError.of("warmup_epochs", f"less than the {self.epochs} epochs", self.warmup_epochs)
+
+    def smoothing(self, nesting: Nesting) -> tuple[float, ...]:
+        """The label smoothing of each prefix."""
+        return tuple(float(self.label_smoothing) if m >= self.smooth_from else 0.0 for m in nesting)
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted; `from_json` is its inverse."""

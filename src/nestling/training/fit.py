@@ -87,7 +87,7 @@ def fit(
         raise ShapeError.of("labels", f"one per image ({len(images)})", len(labels))
     accelerator = _accelerator()
     batches = Batches(len(images), config, accelerator.process_index, accelerator.num_processes)
-    objective.label_smoothing = float(config.label_smoothing)
+    objective.label_smoothing = config.smoothing(objective.nesting)
     model = accelerator.prepare(objective)
     optimizer = _optimizer(objective, config)
     stepper = accelerator.prepare(optimizer)

@@ -18,11 +18,11 @@ class Objective(nn.Module):
 
     Attributes:
         nesting: its dims name the parts of the loss, its weights are the c_m that `fit` passes.
-        label_smoothing: of the configuration, set by `fit`; for losses that have classes.
+        label_smoothing: of each prefix, set by `fit` from the configuration; for losses that have classes.
     """
 
     nesting: Nesting
-    label_smoothing: float = 0.0
+    label_smoothing: float | tuple[float, ...] = 0.0
 
     def head_parameters(self) -> Iterable[nn.Parameter]:
         """Those that `head_lr` and `head_weight_decay` of the configuration are about."""

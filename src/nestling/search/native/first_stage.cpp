@@ -104,7 +104,7 @@ void Search::pass(Pass which, const float *queries, std::size_t begin) {
     for (std::size_t i = 0; i < parts; ++i) {
         const std::size_t s = backward ? parts - 1 - i : i;
         ranges_of(snapshot_.segments_[s], begin);
-        const Sketch *sketch = plan_.front().bits ? snapshot_.segments_[s].sketch(plan_.front().dims, plan_.front().bits) : nullptr;
+        const Sketch *sketch = plan_.front().bits ? snapshot_.segments_[s].sketch(first.dims, first.bits) : nullptr;
         for (std::size_t r = 0; r < ranges_.size(); ++r) {
             // Cells lie apart: ask for the next one's codes while this one is scanned.
             if (sketch && r + 1 < ranges_.size()) fetch(*sketch, ranges_[r + 1]);
