@@ -20,6 +20,8 @@ class Settings:
         nesting: the prefixes of the nested models, and the widths of the plain ones.
         stages: channels of the encoder's stages; the last are the features.
         train: of every model, nested or plain.
+        sharp_below: prefixes of fewer dims of a nested model keep sharp labels; a plain model of so few dims is better
+            with smoothed ones (docs/LOG.md).
         scale: the name of these settings.
         pixels: of a side.
         seeds: of weights, order and augmentation; a table shows their mean.
@@ -35,6 +37,7 @@ class Settings:
     train: TrainConfig
     scale: str = "full"
     pixels: int = 32
+    sharp_below: int = 16
     finish_epochs: int = 24
     seeds: tuple[int, ...] = (0, 1, 2)
     few_dims_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)

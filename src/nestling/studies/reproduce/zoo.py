@@ -86,9 +86,10 @@ class Zoo:
 
     def recipe(self, system: str, nesting: Nesting | None = None, **changes: Any) -> Recipe:
         """A recipe by the settings' training, with these fields changed."""
-        return replace(
-            Recipe(system=system, nesting=nesting or self.settings.nesting, train=self.settings.train), **changes
-        )
+        nesting, train = nesting or self.settings.nesting, self.settings.train
+        if len(nesting) > 1:
+            train = replace(train, smooth_from=self.settings.sharp_below)
+        return replace(Recipe(system=system, nesting=nesting, train=train), **changes)
 
     @property
     def slimmable_recipe(self) -> Recipe:

@@ -32,10 +32,11 @@ class Ablation:
 
 def ablations(zoo: Zoo) -> list[Ablation]:
     """The base recipe (MRL without finishing), then each change alone."""
-    nesting, train = zoo.settings.nesting, zoo.settings.train
+    nesting, train = zoo.settings.nesting, zoo.recipe(_BASE).train
     k = len(nesting)
     width = nesting.width
     plain = zoo.recipe(f"FF-{width}", Nesting((width,)))
+    narrow = zoo.recipe(f"FF-{nesting.dims[0]}", Nesting(nesting.dims[:1]))
     tune = replace(train, epochs=max(2, train.epochs // 4), warmup_epochs=0.5, lr=train.lr / 2)
 
     def of(name: str, **changes: Any) -> Ablation:
@@ -53,8 +54,11 @@ def ablations(zoo: Zoo) -> list[Ablation]:
         of(f"from {nesting.dims[0] // 2} dims on", nesting=Nesting((nesting.dims[0] // 2, *nesting))),
         of(f"from {nesting.dims[1]} dims on", nesting=Nesting(nesting.dims[1:])),
         Ablation("learnt projection", zoo.recipe("MRL projected", ending="projection")),
+        of("labels smoothed everywhere", train=replace(train, smooth_from=0)),
         of("head rate x5", train=replace(train, head_lr=5.0, head_weight_decay=0.0)),
         of("random prefixes", train=replace(train, prefixes_per_step=2)),
+        Ablation(narrow.system, narrow),
+        Ablation(f"{narrow.system}, sharp labels", replace(narrow, train=train)),
         Ablation("plain, head refitted", plain),
         of("plain, fine-tuned", train=tune, start=plain),
     ]
@@ -73,8 +77,9 @@ def rows(systems: Systems) -> list[Row]:
     found: list[Row] = []
     for ablation in ablations(systems.zoo):
         block = systems.block(ablation.name, ablation.recipe, seed)
-        dims = tuple(sorted({*block.nesting, *systems.nesting}))
-        block = replace(block, nesting=Nesting(dims), predictions=None)
+        there = block.features["test"].shape[1]
+        dims = {*block.nesting, *(m for m in systems.nesting if m <= there)}
+        block = replace(block, nesting=Nesting(tuple(sorted(dims))), predictions=None)
         for metric, parts in systems.predicted(block).items():
             given = correct_rows(parts["test"] == labels, block.nesting, metric=metric, system=ablation.name)
             found += [replace(row, seed=seed) for row in given]

@@ -67,11 +67,11 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
 
 def _recipes(zoo: Zoo) -> list[tuple[str, float, Recipe]]:
     """(system, rate, recipe)."""
-    dims, train = zoo.settings.nesting.dims, zoo.settings.train
+    dims, rate = zoo.settings.nesting.dims, zoo.settings.train.lr
     plain = [zoo.recipe(f"FF-{m}", Nesting((m,))) for m in (dims[0], dims[-1])]
     recipes = [*plain, *(zoo.recipe(system, tied=system == "MRL-E") for system in NESTED)]
     return [
-        (recipe.system, factor * train.lr, replace(recipe, train=replace(train, lr=factor * train.lr)))
+        (recipe.system, factor * rate, replace(recipe, train=replace(recipe.train, lr=factor * rate)))
         for recipe in recipes
         for factor in _FACTORS
     ]
