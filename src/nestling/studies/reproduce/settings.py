@@ -27,6 +27,7 @@ class Settings:
         seeds: of weights, order and augmentation; a table shows their mean.
         few_dims_seeds: of the models that are compared at 16 dims and below.
         classes: how many are used, those with most training images; None for all.
+        strengths: of probes (the inverse of the L2 penalty); validation chooses among them at each prefix.
         finish_epochs: of the rotation behind a trained model.
         few_shot_draws, random_draws, redraws: of few-shot examples, random features, validation sets of a cascade.
     """
@@ -38,6 +39,7 @@ class Settings:
     scale: str = "full"
     pixels: int = 32
     sharp_below: int = 16
+    strengths: tuple[float, ...] = (0.03, 0.1, 1.0, 10.0)
     finish_epochs: int = 24
     seeds: tuple[int, ...] = (0, 1, 2)
     few_dims_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -89,11 +91,12 @@ def get_settings(scale: str = "full", *, data: str = "icons-600", seeds: int = 3
         scale=scale,
         nesting=Nesting((8, 16, 32, 64)),
         stages=(16, 32, 64),
-        train=replace(full.train, epochs=3, warmup_epochs=1.0),
+        train=replace(full.train, epochs=3, batch_size=128, warmup_epochs=1.0),
+        strengths=(0.1, 10.0),
         finish_epochs=3,
         seeds=(0,),
         few_dims_seeds=(0,),
-        classes=60,
+        classes=30,
         few_shot_draws=5,
         redraws=5,
     )

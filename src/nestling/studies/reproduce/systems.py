@@ -19,7 +19,6 @@ NESTED = ("MRL", "MRL-E")
 RAW, FINISHED = "FF raw", "FF finished"
 _WORDS = {"probe_top1": "probe", "1nn_top1": "1-NN", "knn_top1": "k-NN"}
 _VOTERS = 10  # k of k-NN
-_STRENGTHS = (0.03, 0.1, 1.0, 10.0)  # of the probe, chosen among on validation
 _VERSION = 1  # of probe and neighbours: what they predicted is kept
 PROBE, NEIGHBOR, VOTE, HEAD = "probe_top1", "1nn_top1", "knn_top1", "head_top1"
 
@@ -195,7 +194,7 @@ class Systems:
         val = self.images.val.labels
 
         def best(vectors: Vectors) -> np.ndarray:
-            tried = np.stack([Probe(strength).predict(vectors, seed=0) for strength in _STRENGTHS])
+            tried = np.stack([Probe(strength).predict(vectors, seed=0) for strength in self.settings.strengths])
             right = (tried[:, :, : len(val)] == val).mean(axis=2)
             return tried[right.argmax(axis=0), np.arange(tried.shape[1])]
 

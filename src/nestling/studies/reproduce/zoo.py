@@ -245,7 +245,7 @@ class Zoo:
         """What a training costs, in epochs of a plain model."""
         recipe, seed = each
         if recipe.finished:
-            finishing = 0.01 * self.settings.finish_epochs
+            finishing = 0.02 * self.settings.finish_epochs * (1 + len(recipe.nesting) / 2)
             begun = Training(recipe.plain(), seed)
             return finishing + (0 if complete(self.folder / self._key(*begun)) else self._epochs(begun))
         return float(recipe.train.epochs) * (2 if recipe == self.slimmable_recipe else 1)
