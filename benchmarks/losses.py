@@ -27,9 +27,10 @@ from nestling.losses import contrastive, mrl_cross_entropy, mrl_e_cross_entropy
 from nestling.nesting import Nesting
 
 BENCH = "losses"
+VOCABULARY = 30_522  # BERT's
 SYSTEMS = ("nestling", "loop")
-CASES = ("mrl c=1000", "mrl c=18000", "mrl-e c=1000", "mrl-e c=18000", "infonce b=4096")
-QUICK_CASES = ("mrl c=1000", "mrl c=2000", "mrl-e c=1000", "mrl-e c=2000", "infonce b=512")
+CASES = ("mrl c=1000", "mrl c=18000", "mrl-e c=1000", "mrl-e c=18000", "mlm b=4096", "infonce b=4096")
+QUICK_CASES = ("mrl c=1000", "mrl c=2000", "mrl-e c=1000", "mrl-e c=2000", "mlm b=512", "infonce b=512")
 
 
 class Case:
@@ -51,12 +52,13 @@ class Case:
                 torch.tensor(0.07, device=device).requires_grad_(),
             ]
             return
-        self.nesting = Nesting.halving(2048)
-        widths = [2048] if self.kind == "mrl-e" else list(self.nesting)
-        self.labels = torch.randint(number, (256,), generator=generator).to(device)
-        self.heads = [normal(number, m, scale=m**-0.5) for m in widths]
-        self.biases = [normal(number) for _ in widths]
-        self.leaves = [normal(256, 2048), *self.heads, *self.biases]
+        rows, classes, width = (number, VOCABULARY, 384) if self.kind == "mlm" else (256, number, 2048)
+        self.nesting = Nesting.halving(width)
+        widths = list(self.nesting) if self.kind == "mrl" else [width]
+        self.labels = torch.randint(classes, (rows,), generator=generator).to(device)
+        self.heads = [normal(classes, m, scale=m**-0.5) for m in widths]
+        self.biases = [normal(classes) for _ in widths]
+        self.leaves = [normal(rows, width), *self.heads, *self.biases]
 
     def loss(self, system: str) -> Tensor:
         """The loss of one step."""
@@ -90,6 +92,12 @@ class Case:
         x, w, b = self.leaves
         losses = [F.cross_entropy(F.linear(x[:, :m], w[:, :m], b), self.labels) for m in self.nesting]
         return torch.stack(losses).sum()
+
+    def _nestling_mlm(self) -> Tensor:
+        return self._nestling_mrl_e()
+
+    def _loop_mlm(self) -> Tensor:
+        return self._loop_mrl_e()
 
     def _nestling_infonce(self) -> Tensor:
         images, texts, temperature = self.leaves

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.searching.data import store
+from nestling.data import wordnet
 from nestling.errors import DataError
 
 HELD_OUT = 2_000
-WORDNET = "wordnet-base"
 
 
 def gallery(name: str) -> np.ndarray:
@@ -57,17 +57,6 @@ def _encode(texts: Sequence[str]) -> np.ndarray:
     print(f"Encoding {len(texts):,} texts", file=sys.stderr)
     model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
     return store.normalized(model.embed(list(texts)))
-
-
-def wordnet_glosses() -> list[str]:
-    """The definition and examples of each of WordNet 3.0's 117,659 synsets, from Debian's package."""
-    with _temporary() as folder:
-        _apt(folder, "Acquire::Languages=none", "update")
-        _apt(folder, "Acquire::Languages=none", "download", WORDNET)
-        _run(["dpkg", "-x", str(next(folder.glob(f"{WORDNET}_*.deb"))), "unpacked"], folder)
-        files = sorted((folder / "unpacked/usr/share/wordnet").glob("data.*"))
-        lines = [line for file in files for line in file.read_text("latin-1").splitlines()]
-    return [line.partition(" | ")[2].strip() for line in lines if not line.startswith("  ")]
 
 
 def debian_descriptions() -> list[str]:
@@ -136,7 +125,7 @@ def _run(command: list[str], folder: Path) -> bytes:
 
 
 REAL = {
-    "real-wordnet": lambda: _texts(wordnet_glosses),
+    "real-wordnet": lambda: _texts(lambda: wordnet().texts),
     "real-debian": lambda: _texts(debian_descriptions),
     "real-fashion": _fashion,
 }

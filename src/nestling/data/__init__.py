@@ -12,9 +12,11 @@ from nestling.data.image_folder import ImageFolder, Unreadable, image_folder
 from nestling.data.images import Duplicates, LabelledImages, Split, duplicates_across, split
 from nestling.data.json_vectors import read_json_vectors
 from nestling.data.vectors import check_finite, load_labels, load_vectors, save_vectors
+from nestling.data.wordnet import Glosses, wordnet
 
 __all__ = [
     "Duplicates",
+    "Glosses",
     "ImageFolder",
     "LabelledImages",
     "Split",
@@ -29,4 +31,5 @@ __all__ = [
     "read_json_vectors",
     "save_vectors",
     "split",
+    "wordnet",
 ]

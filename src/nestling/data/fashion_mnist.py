@@ -6,12 +6,9 @@ against its published SHA-256 before a byte of it is believed, so that the plain
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import math
-import shutil
-import tempfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +18,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nestling.data.cache import check_sha256, data_folder
-from nestling.data.fetching import SOCKET_SECONDS, Say, by_http, by_program, check_address, log
+from nestling.data.debian import unpacked_package
+from nestling.data.fetching import Say, by_http, check_address, log
 from nestling.data.images import LabelledImages
 from nestling.errors import ChecksumError, DataError, InputError
 from nestling.files import write_file
@@ -205,43 +203,9 @@ def _by_apt(names: Iterable[str], address: str, say: Say) -> dict[str, bytes]:  
 
     All four files are returned whatever was asked for: they come in one package.
     """
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        raise DataError("apt-get is not on this machine.")
-    say(f"Fetching Debian's package {PACKAGE} (31 MB)")
-    with tempfile.TemporaryDirectory(prefix="nestling-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # started by root, apt-get reads and writes as its own user
-        _download_package(folder, say)
-        packages = sorted(folder.glob(f"{PACKAGE}_*.deb"))
-        if not packages:
-            raise DataError(f"apt-get downloaded no package {PACKAGE}.")
-        _run(["dpkg", "-x", str(packages[0]), str(folder / "unpacked")], folder)
-        place = folder / "unpacked" / SYSTEM_FOLDER.relative_to("/")
+    with unpacked_package(PACKAGE, 31, say) as root:
+        place = root / SYSTEM_FOLDER.relative_to("/")
         try:
             return {name: _read_bounded(place / name) for name in _FILES}
         except OSError as error:
             raise DataError(f"Debian's package lacks a file: {error}.") from error
-
-
-def _download_package(folder: Path, say: Say) -> None:
-    """With the machine's package lists, and where it has none (a fresh container) with private ones."""
-    cache = ["-o", f"Dir::Cache={folder / 'cache'}"]
-    try:
-        _run(["apt-get", *cache, "download", PACKAGE], folder)
-        return
-    except DataError:
-        say("The machine's package lists do not have it; fetching private ones")
-    lists = folder / "lists"
-    (lists / "partial").mkdir(parents=True)  # apt-get makes it only where it expects it
-    private = [*cache, "-o", f"Dir::State::Lists={lists}", "-o", "Acquire::Languages=none"]
-    with contextlib.suppress(DataError):  # one broken source of several fails the whole update
-        _run(["apt-get", *private, "update"], folder)
-    _run(["apt-get", *private, "download", PACKAGE], folder)
-
-
-def _run(command: list[str], folder: Path) -> None:
-    if command[0] == "apt-get":
-        timeouts = [f"Acquire::{scheme}::Timeout={SOCKET_SECONDS}" for scheme in ("http", "https")]
-        options = [part for option in ("Acquire::Retries=1", *timeouts) for part in ("-o", option)]
-        command = [command[0], "-q", *options, *command[1:]]
-    by_program(command, folder)
