@@ -75,7 +75,7 @@ CASES = (
         "infonce",
         _infonce_leaves,
         lambda ls, _, n, **how: contrastive(ls[0], ls[1], n, ls[2], **how),
-        lambda ls, _, n: naive.infonce(ls[0], ls[1], n, ls[2]),
+        lambda ls, _, n, **how: naive.infonce(ls[0], ls[1], n, ls[2], **how),
         takes_labels=False,
     ),
 )

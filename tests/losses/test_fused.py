@@ -88,6 +88,20 @@ def test_infonce_with_hard_negatives_at_every_temperature(temperature: float, ch
     assert_equal_to_loop(case, leaves, labels(20), NESTING)
 
 
+@pytest.mark.parametrize("temperature", [0.5, 0.07, 0.01])
+@pytest.mark.parametrize("of", [1, 3, 17])
+def test_rows_of_one_group_are_not_held_against_each_other(temperature: float, of: int, chunking: None) -> None:
+    case, groups = CASES[2], torch.arange(17) % of
+    leaves = case.make(NESTING, 17)
+    with torch.no_grad():
+        leaves[2].fill_(temperature)
+    assert_equal_to_loop(case, leaves, labels(17), NESTING, groups=groups)
+    slow = case.fused(leaves, labels(17), NESTING, groups=groups, differentiable_parts=True)
+    torch.testing.assert_close(slow.per_dim, case.fused(leaves, labels(17), NESTING, groups=groups).per_dim)
+    if of == 1:
+        assert slow.per_dim.abs().max() < 1e-12  # nothing is left to be told apart
+
+
 def test_infonce_at_a_sharp_temperature_in_float32_stays_finite_and_right() -> None:
     case = CASES[2]
     leaves = case.make(NESTING, 32, dtype=torch.float32)

@@ -28,7 +28,8 @@ torch.manual_seed(0)
 model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(8, 8, dtype=torch.float64))
 t = torch.tensor(tau, dtype=torch.float64, requires_grad=True)
 try:
-    loss = contrastive(model(images[rows]), texts[rows], Nesting((2, 4, 8)), t)
+    groups = (torch.arange(10) % 4)[rows] if sys.argv[4] == "groups" else None
+    loss = contrastive(model(images[rows]), texts[rows], Nesting((2, 4, 8)), t, groups=groups)
 except ShapeError as error:
     print(json.dumps(str(error)), flush=True)
     dist.barrier()
@@ -59,17 +60,19 @@ def _data(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     return images, texts
 
 
+@pytest.mark.parametrize("mode", ["even", "groups"])
 @pytest.mark.parametrize("tau", [0.1, 0.01])
-def test_two_processes_equal_one(tmp_path: Path, tau: float) -> None:
+def test_two_processes_equal_one(tmp_path: Path, tau: float, mode: str) -> None:
     images, texts = _data(tmp_path)
     torch.manual_seed(0)
     model = torch.nn.Linear(8, 8, dtype=torch.float64)
     t = torch.tensor(tau, dtype=torch.float64, requires_grad=True)
-    alone = contrastive(model(images), texts, Nesting((2, 4, 8)), t)
+    groups = torch.arange(10) % 4 if mode == "groups" else None
+    alone = contrastive(model(images), texts, Nesting((2, 4, 8)), t, groups=groups)
     alone.total.backward()
     assert model.weight.grad is not None
     assert t.grad is not None
-    for total, per_dim, grad, to_tau in _run_both(tmp_path, tau, "even"):
+    for total, per_dim, grad, to_tau in _run_both(tmp_path, tau, mode):
         torch.testing.assert_close(torch.tensor(total, dtype=torch.float64), alone.total.detach())
         torch.testing.assert_close(torch.tensor(per_dim, dtype=torch.float64), alone.per_dim)
         torch.testing.assert_close(torch.tensor(grad, dtype=torch.float64), model.weight.grad)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -31,6 +31,7 @@ def contrastive(
     temperature: float | Float[Tensor, ""],
     *,
     weights: Float[Tensor, " k"] | None = None,
+    groups: Int[Tensor, " b"] | None = None,
     differentiable_parts: bool = False,
 ) -> NestedLoss:
     """Symmetric InfoNCE of matching rows, at every prefix (Kusupati et al. 2022, §3 with ALIGN's loss).
@@ -47,33 +48,42 @@ def contrastive(
         nesting: the K prefixes; d is its width.
         temperature: τ > 0, a number or a scalar tensor that gets its gradient.
         weights: (K,) c_m of this call, the nesting's when None; gets a gradient when it asks for one.
+        groups: rows of the same number are not held against one another (equal captions of different images would be
+            false negatives): the logits of their pairs are left out.
         differentiable_parts: let ``per_dim`` carry gradients too (single process only); recomputes the logits in the
             backward pass, slower.
 
     Raises:
-        ShapeError: shapes that do not fit, or batches of unequal size on the processes.
+        ShapeError: shapes that do not fit, not one group per row, or batches of unequal size on the processes.
         InputError: τ is not positive; parts asked for with several processes.
     """
     nesting.check(images, "images")
     nesting.check(texts, "texts")
     if images.ndim != 2 or images.shape != texts.shape:
         raise ShapeError.of("texts", f"as many rows as images {tuple(images.shape)}", f"shape {tuple(texts.shape)}")
+    if groups is not None and groups.shape != images.shape[:1]:
+        raise ShapeError.of("groups", f"one per row ({len(images)})", f"shape {tuple(groups.shape)}")
     tau = temperature if isinstance(temperature, Tensor) else torch.tensor(float(temperature), device=images.device)
     if not float(tau.detach()) > 0:
         raise InputError.of("temperature", "positive", float(tau.detach()))
     c = weighting.resolve(weights, nesting, images)
     if differentiable_parts:
-        return _recomputed(nesting, images, texts, tau, c)
-    return formed_loss(_Form(nesting, Precision.of(images)), c, [images, texts, tau])
+        return _recomputed(nesting, images, texts, tau, c, groups)
+    return formed_loss(_Form(nesting, Precision.of(images), groups), c, [images, texts, tau])
 
 
-def _recomputed(nesting: Nesting, images: Tensor, texts: Tensor, tau: Tensor, c: Tensor) -> NestedLoss:
+def _recomputed(
+    nesting: Nesting, images: Tensor, texts: Tensor, tau: Tensor, c: Tensor, groups: Tensor | None
+) -> NestedLoss:
     if world()[1] > 1:
         raise InputError.of("differentiable_parts", "False with several processes", True)
 
     def parts_of(x: Tensor, y: Tensor, t: Tensor) -> Tensor:
         match = torch.arange(len(x), device=x.device)
-        logits = (truncate(x, m) @ truncate(y, m).T / t for m in nesting)
+        logits = [truncate(x, m) @ truncate(y, m).T / t for m in nesting]
+        if groups is not None:
+            left_out = (groups[:, None] == groups).fill_diagonal_(False)
+            logits = [s.masked_fill(left_out, -torch.inf) for s in logits]
         return torch.stack([(F.cross_entropy(s, match) + F.cross_entropy(s.T, match)) / 2 for s in logits])
 
     parts = checkpoint(parts_of, images, texts, tau, use_reentrant=False)
@@ -83,12 +93,12 @@ def _recomputed(nesting: Nesting, images: Tensor, texts: Tensor, tau: Tensor, c:
 class _Form:
     """The fused loss: see `_Walk`."""
 
-    def __init__(self, nesting: Nesting, precision: Precision) -> None:
-        self.nesting, self.precision = nesting, precision
+    def __init__(self, nesting: Nesting, precision: Precision, groups: Tensor | None) -> None:
+        self.nesting, self.precision, self.groups = nesting, precision, groups
 
     def __call__(self, inputs: Sequence[Any], c: Tensor, wanted: Sequence[bool]) -> tuple[Tensor, list[Tensor | None]]:
         images, texts, tau = inputs
-        walk = _Walk(self.nesting, self.precision, images, gather_rows(texts), float(tau))
+        walk = _Walk(self.nesting, self.precision, images, gather_rows(texts), float(tau), self.groups)
         per_dim = walk.loss()
         if not any(wanted):
             return per_dim, [None, None, None]
@@ -103,11 +113,20 @@ class _Walk:
     gradients by the dot products and adds them up from the last ring to the first.
     """
 
-    def __init__(self, nesting: Nesting, precision: Precision, images: Tensor, texts: Tensor, tau: float) -> None:
+    def __init__(
+        self,
+        nesting: Nesting,
+        precision: Precision,
+        images: Tensor,
+        texts: Tensor,
+        tau: float,
+        groups: Tensor | None,
+    ) -> None:
         self.precision, self.tau, self.rings = precision, tau, nesting.rings()
         self.x, self.y = precision.cast(images), precision.cast(texts)
         self.u, self.v = self._inverse_norms(images), self._inverse_norms(texts)  # (K, b), (K, B)
         self.first = world()[0] * len(images)  # row i matches column first + i
+        self.groups, self.all_groups = groups, None if groups is None else gather_rows(groups)
         width = len(self.y) * self.u.itemsize
         self.chunks = row_chunks(len(self.x), max(width * (len(nesting) + 3), 1), images.device)
         self.shifted = 1 / tau > LARGEST_LOGIT
@@ -158,10 +177,20 @@ class _Walk:
     def _logits(self, rows: slice, dots: Tensor, outer: Tensor, outs: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
         """Prefix after prefix: its running dot products, ``outer = u vᵀ/τ`` and the logits ``dots · outer``."""
         dots.zero_()
+        left_out = self._left_out(rows)
         for k, (ring, out) in enumerate(zip(self.rings, outs, strict=True)):
             self.precision.add_product(dots, self.x[rows, ring], self.y[:, ring].T)
             torch.mul(self.u[k, rows, None], self.v[k] / self.tau, out=outer)
-            yield k, torch.mul(dots, outer, out=out)
+            torch.mul(dots, outer, out=out)
+            yield k, out if left_out is None else out.masked_fill_(left_out, -torch.inf)
+
+    def _left_out(self, rows: slice) -> Tensor | None:
+        """(rows, B) pairs of one group that do not belong to each other."""
+        if self.groups is None or self.all_groups is None:
+            return None
+        same = self.groups[rows, None] == self.all_groups
+        self._matches(same, rows).fill_(False)
+        return same
 
     def _matches(self, z: Tensor, rows: slice) -> Tensor:
         return z.diagonal(self.first + rows.start)
@@ -185,7 +214,7 @@ class _Walk:
 
     def _sum_shifted(self) -> Tensor:
         match = torch.empty_like(self.u)
-        tops = torch.full_like(self.v, -torch.inf)
+        tops = torch.full_like(self.v, -1 / self.tau)  # no logit is lower; a column may have none in this chunk
         for rows, k, z in self._walk_once():
             match[k, rows] = self._matches(z, rows)
             self.row_tops[k, rows] = z.amax(1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nestling.errors import InputError
 from nestling.losses import NestedLoss
 from nestling.models.encoders import Encoder
+from nestling.models.encoding import encode_all
 from nestling.models.heads import NestedLinear
 from nestling.nesting import prefix
 
@@ -65,7 +66,6 @@ class Classifier(nn.Module):
         """The nested cross-entropy of a batch; `weights` are c_m, the nesting's own when left out."""
         return self.head.loss(self(images), labels, weights=weights, label_smoothing=label_smoothing)
 
-    @torch.inference_mode()
     def encode(
         self,
         images: Shaped[np.ndarray, "n ..."] | Shaped[Tensor, "n ..."],
@@ -80,18 +80,4 @@ class Classifier(nn.Module):
         """
         network: nn.Module = self.encoder if whole else self
         width = self.encoder.width if whole else self.head.nesting.width
-        was_training = self.training
-        self.eval()
-        try:
-            parts = [
-                network(_tensor(images[i : i + batch_size]).to(self.device)).float().cpu().numpy()
-                for i in range(0, len(images), batch_size)
-            ]
-        finally:
-            self.train(was_training)
-        return np.concatenate(parts) if parts else np.empty((0, width), np.float32)
-
-
-def _tensor(batch: np.ndarray | Tensor) -> Tensor:
-    # A copy of the batch: memory-mapped files are read-only, and torch warns of those.
-    return torch.from_numpy(np.array(batch)) if isinstance(batch, np.ndarray) else batch
+        return encode_all(self, network, images, batch_size=batch_size, width=width)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from typing import cast
 
+import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from nestling.errors import ShapeError
 from nestling.losses import NestedLoss
 from nestling.models import Classifier
+from nestling.models.dual import DualEncoder
 from nestling.nesting import Nesting
 
 
@@ -58,3 +62,45 @@ class ClassificationObjective(Objective):
     ) -> NestedLoss:
         """The loss of a batch of images and labels."""
         return self.classifier.loss(inputs, targets, weights=weights, label_smoothing=self.label_smoothing)
+
+
+class ContrastiveObjective(Objective):
+    """The nested InfoNCE of pictures and their captions; a picture's target is the row of its caption.
+
+    Args:
+        model: to train.
+        captions: (r, t) token ids.
+        groups: (r,) captions of the same number are not held against one another; equal rows when left out.
+
+    Raises:
+        ShapeError: not one group per caption.
+    """
+
+    captions: Tensor
+    groups: Tensor
+
+    def __init__(
+        self, model: DualEncoder, captions: Int[Tensor, "r t"], groups: Int[Tensor, " r"] | None = None
+    ) -> None:
+        super().__init__()
+        equal = cast(Tensor, torch.unique(captions, dim=0, return_inverse=True)[1])
+        chosen = equal if groups is None else groups
+        if chosen.shape != captions.shape[:1]:
+            raise ShapeError.of("groups", f"one per caption ({len(captions)})", f"shape {tuple(chosen.shape)}")
+        self.model, self.nesting = model, model.nesting
+        self.register_buffer("captions", captions, persistent=False)
+        self.register_buffer("groups", chosen, persistent=False)
+
+    def head_parameters(self) -> Iterable[nn.Parameter]:
+        """The maps into the common space, and the temperature."""
+        model = self.model
+        return (*model.image_map.parameters(), *model.text_map.parameters(), model.log_temperature)
+
+    def forward(
+        self,
+        inputs: Shaped[Tensor, "b ..."],
+        targets: Int[Tensor, " b"],
+        weights: Float[Tensor, " k"] | None = None,
+    ) -> NestedLoss:
+        """The loss of a batch of pictures and the rows of their captions."""
+        return self.model.loss(inputs, self.captions[targets], weights=weights, groups=self.groups[targets])
