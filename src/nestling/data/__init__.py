@@ -11,6 +11,7 @@ from nestling.data.fashion_mnist import fashion_mnist
 from nestling.data.image_folder import ImageFolder, Unreadable, image_folder
 from nestling.data.images import Duplicates, LabelledImages, Split, duplicates_across, split
 from nestling.data.json_vectors import read_json_vectors
+from nestling.data.tokens import Tokenizer
 from nestling.data.vectors import check_finite, load_labels, load_vectors, save_vectors
 from nestling.data.wordnet import Glosses, wordnet
 
@@ -20,6 +21,7 @@ __all__ = [
     "ImageFolder",
     "LabelledImages",
     "Split",
+    "Tokenizer",
     "Unreadable",
     "check_finite",
     "data_folder",

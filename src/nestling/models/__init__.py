@@ -1,8 +1,28 @@
-"""Models: encoders, the heads on every prefix, a classifier of both, and its file format."""
+"""Models: encoders, the heads on every prefix, what is trained of both, and their file format."""
 
 from nestling.models.classifier import Classifier
-from nestling.models.encoders import ENCODERS, Encoder, ResidualEncoder, register
+from nestling.models.dual import DualEncoder
+from nestling.models.encoders import ENCODERS, Encoder, ResidualEncoder, build, register
+from nestling.models.encoders.text import BertEncoder
+from nestling.models.encoders.vision import EfficientNetLite0, ResNetEncoder, ViTEncoder
 from nestling.models.heads import NestedLinear
+from nestling.models.masked import MaskedLanguageModel
 from nestling.models.store import load, save
 
-__all__ = ["ENCODERS", "Classifier", "Encoder", "NestedLinear", "ResidualEncoder", "load", "register", "save"]
+__all__ = [
+    "ENCODERS",
+    "BertEncoder",
+    "Classifier",
+    "DualEncoder",
+    "EfficientNetLite0",
+    "Encoder",
+    "MaskedLanguageModel",
+    "NestedLinear",
+    "ResNetEncoder",
+    "ResidualEncoder",
+    "ViTEncoder",
+    "build",
+    "load",
+    "register",
+    "save",
+]

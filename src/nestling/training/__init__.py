@@ -5,13 +5,18 @@ from nestling.training.config import TrainConfig
 from nestling.training.finishing import finish
 from nestling.training.fit import Progress, TrainResult, fit
 from nestling.training.log import LogRow
-from nestling.training.objective import ClassificationObjective, Objective
+from nestling.training.masking import Masked, MaskedLanguageObjective, Masking
+from nestling.training.objective import ClassificationObjective, ContrastiveObjective, Objective
 from nestling.training.schedule import learning_rate
 
 __all__ = [
     "Checkpoint",
     "ClassificationObjective",
+    "ContrastiveObjective",
     "LogRow",
+    "Masked",
+    "MaskedLanguageObjective",
+    "Masking",
     "Objective",
     "Progress",
     "TrainConfig",

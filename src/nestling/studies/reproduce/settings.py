@@ -26,7 +26,7 @@ class Settings:
         pixels: of a side.
         seeds: of weights, order and augmentation; a table shows their mean.
         few_dims_seeds: of the models that are compared at 16 dims and below.
-        classes: how many are used, those with most training images; None for all.
+        classes: how many are used, spread over the alphabet; None for all.
         strengths: of probes (the inverse of the L2 penalty); validation chooses among them at each prefix.
         finish_epochs: of the rotation behind a trained model.
         few_shot_draws, random_draws, redraws: of few-shot examples, random features, validation sets of a cascade.
@@ -91,12 +91,12 @@ def get_settings(scale: str = "full", *, data: str = "icons-600", seeds: int = 3
         scale=scale,
         nesting=Nesting((8, 16, 32, 64)),
         stages=(16, 32, 64),
-        train=replace(full.train, epochs=3, batch_size=128, warmup_epochs=1.0),
+        train=replace(full.train, epochs=4, batch_size=128, warmup_epochs=1.0),
         strengths=(0.1, 10.0),
         finish_epochs=3,
         seeds=(0,),
         few_dims_seeds=(0,),
-        classes=30,
+        classes=60,
         few_shot_draws=5,
         redraws=5,
     )
