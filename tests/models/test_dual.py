@@ -11,7 +11,7 @@ from nestling.models import ResidualEncoder
 from nestling.models.dual import DualEncoder
 from nestling.models.encoders.text import BertEncoder
 from nestling.nesting import Nesting
-from nestling.training import TrainConfig, fit
+from nestling.training import ArrayFeed, TrainConfig, fit
 from nestling.training.objective import ContrastiveObjective
 from tests.losses import naive
 from tests.models.test_encoders import BERT
@@ -74,7 +74,7 @@ def test_training_brings_pictures_and_their_captions_together_at_every_prefix() 
     pixels, captions, kind = _pairs(384)
     config = TrainConfig(epochs=12, batch_size=32, lr=5e-3, flip=False)
     before = model.temperature.item()
-    fit(ContrastiveObjective(model, captions), pixels, kind.numpy(), config)
+    fit(ContrastiveObjective(model, captions), ArrayFeed(pixels, kind.numpy()), config)
     x, y = model.encode_images(pixels), model.encode_texts(captions)
     for m in (4, 8):
         a, b = (v[:, :m] / np.linalg.norm(v[:, :m], axis=1, keepdims=True) for v in (x, y))

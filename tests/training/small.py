@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nestling.models import Classifier, Encoder, NestedLinear, ResidualEncoder
 from nestling.nesting import Nesting
-from nestling.training import ClassificationObjective, TrainConfig, TrainResult, fit
+from nestling.training import ArrayFeed, ClassificationObjective, TrainConfig, TrainResult, fit
 
 SIDE = 12
 COUNT = 64
@@ -77,4 +77,4 @@ def train(folder: str | Path | None, resume: bool = False, **changes: Any) -> Tr
     """One run of the residual model; what the child processes call."""
     torch.set_num_threads(1)
     images, labels = data()
-    return fit(residual_objective(), images, labels, config(**changes), folder=folder, resume=resume)
+    return fit(residual_objective(), ArrayFeed(images, labels), config(**changes), folder=folder, resume=resume)

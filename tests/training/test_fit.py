@@ -13,7 +13,7 @@ from torch import Tensor
 from nestling.errors import CheckpointError, InputError, ShapeError, TrainingDivergedError
 from nestling.losses import NestedLoss
 from nestling.nesting import Nesting
-from nestling.training import Objective, TrainConfig, TrainResult, fit
+from nestling.training import ArrayFeed, Objective, TrainConfig, TrainResult, fit
 from nestling.training.checkpoint import saved
 from tests.training import small
 
@@ -45,7 +45,7 @@ def _equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 
 def _fit(objective: Objective, config: TrainConfig | None = None, **arguments: Any) -> TrainResult:
     images, labels = small.data()
-    return fit(objective, images, labels, config or small.config(), **arguments)
+    return fit(objective, ArrayFeed(images, labels), config or small.config(), **arguments)
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "schedule": "cosine"}, {"precision": "bf16"}])
@@ -75,8 +75,8 @@ def test_the_classes_are_learned() -> None:
 def test_tensors_and_arrays_train_alike() -> None:
     one, two = small.residual_objective(), small.residual_objective()
     images, labels = small.data()
-    fit(one, images, labels, small.config())
-    fit(two, torch.from_numpy(images), torch.from_numpy(labels), small.config())
+    fit(one, ArrayFeed(images, labels), small.config())
+    fit(two, ArrayFeed(torch.from_numpy(images), torch.from_numpy(labels)), small.config())
     assert _equal(_weights(one), _weights(two))
 
 
@@ -147,7 +147,13 @@ def test_resume_with_other_settings_is_refused(tmp_path: Path, checkpoints: bool
         _fit(small.residual_objective(), small.config(lr=0.02), folder=tmp_path, resume=True)
     images, labels = small.data()
     with pytest.raises(CheckpointError, match="other data"):
-        fit(small.residual_objective(), images, labels[::-1].copy(), small.config(), folder=tmp_path, resume=True)
+        fit(
+            small.residual_objective(),
+            ArrayFeed(images, labels[::-1].copy()),
+            small.config(),
+            folder=tmp_path,
+            resume=True,
+        )
     _fit(small.residual_objective(), small.config(log_every=7), folder=tmp_path, resume=True)
 
 
@@ -266,14 +272,14 @@ def test_label_smoothing_and_clipping_reach_the_loss() -> None:
 @pytest.mark.usefixtures("as_a_user")
 def test_data_that_do_not_fit_are_refused() -> None:
     images, labels = small.data()
-    with pytest.raises(ShapeError, match="one per image"):
-        fit(small.plain_objective(), images, labels[:-1], small.config())
+    with pytest.raises(ShapeError, match="one per input"):
+        fit(small.plain_objective(), ArrayFeed(images, labels[:-1]), small.config())
     with pytest.raises(InputError, match="at most the 8 samples"):
-        fit(small.plain_objective(), images[:8], labels[:8], small.config())
+        fit(small.plain_objective(), ArrayFeed(images[:8], labels[:8]), small.config())
     frozen = small.plain_objective()
     frozen.requires_grad_(False)
     with pytest.raises(InputError, match="parameters to train"):
-        fit(frozen, images, labels, small.config())
+        fit(frozen, ArrayFeed(images, labels), small.config())
 
 
 def test_weights_of_the_nesting_reach_the_loss() -> None:

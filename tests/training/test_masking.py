@@ -8,7 +8,7 @@ import torch
 
 from nestling.errors import InputError
 from nestling.nesting import Nesting
-from nestling.training import TrainConfig, fit
+from nestling.training import ArrayFeed, TrainConfig, fit
 from nestling.training.masking import Masked, MaskedLanguageObjective, Masking
 from tests.models.test_masked import MASK, NESTING, SPECIAL, masked_model, masked_texts
 
@@ -51,7 +51,7 @@ def test_hidden_tokens_do_not_depend_on_the_prefixes() -> None:
     for nesting in (NESTING, Nesting((6,))):
         seen.append([])
         objective = MaskedLanguageObjective(masked_model(nesting), Watched(MASK, SPECIAL, 50))
-        fit(objective, masked_texts(16).numpy(), np.zeros(16, np.int64), _config(epochs=2))
+        fit(objective, ArrayFeed(masked_texts(16).numpy(), np.zeros(16, np.int64)), _config(epochs=2))
     assert len(seen[0]) == 4
     assert all(torch.equal(one, other) for one, other in zip(*seen, strict=True))
     assert not torch.equal(seen[0][0], seen[0][2])
@@ -71,8 +71,7 @@ def test_every_prefix_learns_what_words_follow() -> None:
     masking = Masking(MASK, SPECIAL, 50)
     fit(
         MaskedLanguageObjective(model, masking),
-        ids,
-        np.zeros(256, np.int64),
+        ArrayFeed(ids, np.zeros(256, np.int64)),
         _config(epochs=60, batch_size=16, lr=1e-2),
     )
     masked = masking(torch.from_numpy(ids), torch.Generator().manual_seed(5))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nestling.training import Checkpoint, fit
+from nestling.training import ArrayFeed, Checkpoint, fit
 from tests.training import small
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def test_two_processes_give_the_losses_of_one_with_the_double_batch(tmp_path: Pa
     assert one["world"] == 2  # two runs of one process each would give the same losses too
     images, labels = small.data()
     objective = small.plain_objective()
-    alone = fit(objective, images, labels, small.config())
+    alone = fit(objective, ArrayFeed(images, labels), small.config())
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [row.step for row in alone.history]
     for line, row in zip(lines, alone.history, strict=True):

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from nestling.training import fit
+from nestling.training import ArrayFeed, fit
 from tests.training import small
 
 
 def main(folder: Path) -> None:
     images, labels = small.data()
     objective = small.plain_objective()
-    fit(objective, images, labels, small.config(), folder=folder / "run")
+    fit(objective, ArrayFeed(images, labels), small.config(), folder=folder / "run")
     rank = os.environ["RANK"]
     weights = [p.detach().sum().item() for p in objective.parameters()]
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

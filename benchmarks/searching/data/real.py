@@ -79,14 +79,14 @@ def _fashion() -> tuple[np.ndarray, np.ndarray]:
     from nestling.data import fashion_mnist
     from nestling.models import Classifier, NestedLinear, ResidualEncoder
     from nestling.studies.demo import get_config
-    from nestling.training import ClassificationObjective, fit
+    from nestling.training import ArrayFeed, ClassificationObjective, fit
 
     config, train = get_config(), fashion_mnist("train")
     encoder = ResidualEncoder(config.nesting.width)
     model = Classifier(encoder, NestedLinear(config.nesting, len(train.classes)), classes=train.classes)
     print("Training the demo's nested model (minutes)", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="nestling-") as folder:
-        fit(ClassificationObjective(model), train.pixels, train.labels, config.train, folder=Path(folder))
+        fit(ClassificationObjective(model), ArrayFeed(train.pixels, train.labels), config.train, folder=Path(folder))
     test = fashion_mnist("test").pixels[:HELD_OUT]
     return store.normalized(model.encode(train.pixels)), store.normalized(model.encode(test))
 

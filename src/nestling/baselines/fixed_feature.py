@@ -14,7 +14,7 @@ from nestling.baselines.base import Baseline, check_dim, check_pair
 from nestling.errors import InputError, ShapeError
 from nestling.models import Classifier, Encoder, NestedLinear
 from nestling.nesting import Nesting
-from nestling.training import ClassificationObjective, Progress, TrainConfig, fit
+from nestling.training import ArrayFeed, ClassificationObjective, Progress, TrainConfig, fit
 
 
 class FixedFeature(Baseline):
@@ -92,8 +92,7 @@ class FixedFeature(Baseline):
         folder = None if self.folder is None else self.folder / f"ff-{dim}"
         fit(
             ClassificationObjective(model),
-            images,
-            labels,
+            ArrayFeed(images, labels),
             self.config,
             folder=folder,
             resume=folder is not None,

@@ -18,7 +18,7 @@ from nestling.errors import InputError, ShapeError
 from nestling.losses import NestedLoss
 from nestling.models import NestedLinear, ResidualEncoder
 from nestling.nesting import Nesting, prefix
-from nestling.training import Objective, Progress, TrainConfig, fit
+from nestling.training import ArrayFeed, Objective, Progress, TrainConfig, fit
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the channels, as published
 
@@ -123,7 +123,14 @@ class Slimmable(Baseline):
         generator = torch.Generator().manual_seed(self.config.seed)
         net = SlimmableNet(self.build(generator), int(labels.max()) + 1, shares=self.shares, generator=generator)
         folder, objective = self.folder, SlimmableObjective(net)
-        fit(objective, x, labels, self.config, folder=folder, resume=folder is not None, progress=self.progress)
+        fit(
+            objective,
+            ArrayFeed(x, labels),
+            self.config,
+            folder=folder,
+            resume=folder is not None,
+            progress=self.progress,
+        )
         self._net, self._shape = net.eval(), x.shape[1:]
         return self
 

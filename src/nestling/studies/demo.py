@@ -24,7 +24,7 @@ from nestling.search.index import Index
 from nestling.studies.comparison import Comparison, Encoded, Labels
 from nestling.studies.page import Neighbors, Report, check_report_folder, write_report
 from nestling.studies.watch import Step, Watch
-from nestling.training import ClassificationObjective, TrainConfig, fit
+from nestling.training import ArrayFeed, ClassificationObjective, TrainConfig, fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +149,7 @@ def _train(
     with watch.task(f"train {name}") as step:
         fit(
             ClassificationObjective(model),
-            train.pixels,
-            train.labels,
+            ArrayFeed(train.pixels, train.labels),
             config.train,
             folder=folder,
             resume=True,

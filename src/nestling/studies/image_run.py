@@ -24,7 +24,7 @@ from nestling.nesting import Nesting
 from nestling.studies.comparison import Comparison, Encoded, Labels
 from nestling.studies.demo import report_training
 from nestling.studies.watch import Watch
-from nestling.training import ClassificationObjective, TrainConfig, finish, fit
+from nestling.training import ArrayFeed, ClassificationObjective, TrainConfig, finish, fit
 
 READING = "images.json"
 
@@ -74,8 +74,7 @@ def train_images(run: ImageRun, *, resume: bool, watch: Watch) -> list[Row]:
     with watch.task("train") as step:
         fit(
             ClassificationObjective(model),
-            found.train.pixels,
-            found.train.labels,
+            ArrayFeed(found.train.pixels, found.train.labels),
             run.train,
             folder=run.out,
             resume=resume,

@@ -2,6 +2,7 @@
 
 from nestling.training.checkpoint import Checkpoint
 from nestling.training.config import TrainConfig
+from nestling.training.feed import ArrayFeed, Feed
 from nestling.training.finishing import finish
 from nestling.training.fit import Progress, TrainResult, fit
 from nestling.training.log import LogRow
@@ -10,9 +11,11 @@ from nestling.training.objective import ClassificationObjective, ContrastiveObje
 from nestling.training.schedule import learning_rate
 
 __all__ = [
+    "ArrayFeed",
     "Checkpoint",
     "ClassificationObjective",
     "ContrastiveObjective",
+    "Feed",
     "LogRow",
     "Masked",
     "MaskedLanguageObjective",

@@ -15,10 +15,9 @@ from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
+from nestling.data.draws import AUGMENT, MODEL, ORDER, PREFIXES, drawn
 from nestling.errors import InputError
 from nestling.training.config import TrainConfig
-
-_ORDER, _AUGMENT, _MODEL, _PREFIXES = 0, 1, 2, 3  # streams of random numbers that must not meet
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Batches:
 
     def order(self, epoch: int) -> Int64[np.ndarray, " n"]:
         """The permutation of an epoch."""
-        return _numpy(self.config.seed, _ORDER, epoch).permutation(self.count)
+        return drawn(self.config.seed, ORDER, epoch).permutation(self.count)
 
     def positions(self, order: Int64[np.ndarray, " n"], step: int) -> Int64[np.ndarray, " s"]:
         """Which samples this process takes at a step, given the order of the step's epoch."""
@@ -73,7 +72,7 @@ class Batches:
         config = self.config
         if not config.augment or images.ndim != 4:
             return images
-        draw = _numpy(config.seed, _AUGMENT, step)
+        draw = drawn(config.seed, AUGMENT, step)
         mirror = draw.random(config.batch_size)[self._mine()] < 0.5
         shift = draw.integers(0, 2 * config.crop_padding + 1, (2, config.batch_size))[:, self._mine()]
         return crop(
@@ -88,14 +87,14 @@ class Batches:
         count = self.config.prefixes_per_step
         if count is None or count >= len(weights):
             return weights
-        drawn = _numpy(self.config.seed, _PREFIXES, step).permutation(len(weights))[:count]
+        lot = drawn(self.config.seed, PREFIXES, step).permutation(len(weights))[:count]
         kept = torch.zeros_like(weights)
-        kept[torch.from_numpy(drawn)] = len(weights) / count
+        kept[torch.from_numpy(lot)] = len(weights) / count
         return weights * kept
 
     def model_seed(self, step: int) -> int:
         """The seed of what the model itself draws (dropout) in a step, another one in each process."""
-        return int(_numpy(self.config.seed, _MODEL, step, self.rank).integers(2**63))
+        return int(drawn(self.config.seed, MODEL, step, self.rank).integers(2**63))
 
     def _mine(self) -> slice:
         share = self.config.batch_size // self.world
@@ -121,7 +120,3 @@ def crop(
     sample = torch.arange(len(images))[:, None, None]
     # Channels last while gathering: whole pixels move, and the encoder wants that order.
     return padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def _numpy(*key: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))

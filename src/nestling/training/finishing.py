@@ -22,6 +22,7 @@ from nestling.losses import NestedLoss
 from nestling.models import Classifier, NestedLinear
 from nestling.nesting import Nesting, prefix
 from nestling.training.config import TrainConfig
+from nestling.training.feed import ArrayFeed
 from nestling.training.fit import Progress, fit
 from nestling.training.objective import Objective
 
@@ -141,7 +142,7 @@ def finish(
         augment=False,
         seed=seed,
     )
-    fit(objective, features, labels, config, folder=folder, resume=folder is not None, progress=progress)
+    fit(objective, ArrayFeed(features, labels), config, folder=folder, resume=folder is not None, progress=progress)
     return _finished(model, objective)
 
 

@@ -6,23 +6,22 @@ import json
 import math
 import time
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
-from nestling.errors import CheckpointError, InputError, ShapeError, TrainingDivergedError
+from nestling.errors import CheckpointError, InputError, TrainingDivergedError
 from nestling.files import sweep, write_file
 from nestling.training.batches import Batches
 from nestling.training.checkpoint import Checkpoint, newest_good, restore, saved, state_of
 from nestling.training.config import TrainConfig
+from nestling.training.feed import Feed
 from nestling.training.log import Log, LogRow
 from nestling.training.objective import Objective
 from nestling.training.schedule import learning_rate
@@ -54,8 +53,7 @@ class TrainResult:
 
 def fit(
     objective: Objective,
-    images: Shaped[np.ndarray, "n ..."] | Shaped[Tensor, "n ..."],
-    labels: Shaped[np.ndarray, "n ..."] | Shaped[Tensor, "n ..."],
+    feed: Feed,
     config: TrainConfig,
     *,
     folder: Path | str | None = None,
@@ -70,8 +68,7 @@ def fit(
 
     Args:
         objective: what is minimised; its parameters are trained.
-        images: bytes (n, c, h, w), or any samples that the objective reads; only 4-d ones are augmented.
-        labels: one target per sample.
+        feed: the samples and their targets, such as an `ArrayFeed`.
         config: how to train.
         folder: where log and checkpoints go; nothing is written without one.
         resume: go on from the folder's newest good checkpoint, from the start where there is none.
@@ -79,33 +76,26 @@ def fit(
 
     Raises:
         InputError: the folder holds a run and `resume` is false, or the settings do not fit the data.
-        ShapeError: not one label per image.
         CheckpointError: the folder's run is of other settings, data or model, or has no good checkpoint.
         TrainingDivergedError: the loss or the gradient became NaN or infinite.
     """
-    if len(images) != len(labels):
-        raise ShapeError.of("labels", f"one per image ({len(images)})", len(labels))
     accelerator = _accelerator()
-    batches = Batches(len(images), config, accelerator.process_index, accelerator.num_processes)
+    batches = Batches(len(feed), config, accelerator.process_index, accelerator.num_processes)
     objective.label_smoothing = config.smoothing(objective.nesting)
     model = accelerator.prepare(objective)
     optimizer = _optimizer(objective, config)
     stepper = accelerator.prepare(optimizer)
-    run = _Run(objective, optimizer, config, _fingerprint(labels), None if folder is None else Path(folder))
+    run = _Run(objective, optimizer, config, feed.fingerprint(), None if folder is None else Path(folder))
     start = run.begin(resume, accelerator)
     weights = torch.tensor(objective.nesting.weights, device=accelerator.device)
-    clock, order = _Clock(start, config.batch_size), np.empty(0, np.int64)
+    clock, shares = _Clock(start, config.batch_size), feed.shares(batches, start)
     model.train()
-    with closing(run.open_log(start, main=accelerator.is_main_process)) as log:
-        for step in range(start, batches.total):
-            if step == start or step % batches.per_epoch == 0:
-                order = batches.order(step // batches.per_epoch)
+    with closing(run.open_log(start, main=accelerator.is_main_process)) as log, closing(shares):
+        for step, share in enumerate(shares, start):
             lr = learning_rate(step, total_steps=batches.total, steps_per_epoch=batches.per_epoch, config=config)
             for group in optimizer.param_groups:
                 group["lr"] = lr * group["lr_factor"]
-            chosen = batches.positions(order, step)
-            inputs = batches.augmented(_take(images, chosen), step).to(accelerator.device)
-            targets = _take(labels, chosen).to(accelerator.device)
+            inputs, targets = (each.to(accelerator.device) for each in share)
             with _seeded(batches.model_seed(step), accelerator.device), _precision(config, accelerator.device):
                 loss = model(inputs, targets, batches.weights(weights, step))
             total, parts = _reduced(accelerator, loss.total, loss.per_dim)
@@ -264,19 +254,6 @@ def _optimizer(objective: Objective, config: TrainConfig) -> torch.optim.Optimiz
         nesterov = config.momentum > 0
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=True)
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.98), fused=True)
-
-
-def _take(
-    samples: Shaped[np.ndarray, "n ..."] | Shaped[Tensor, "n ..."], chosen: Shaped[np.ndarray, " s"]
-) -> Shaped[Tensor, "s ..."]:
-    if isinstance(samples, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(samples[chosen]))
-    return samples[torch.from_numpy(chosen).to(samples.device)]
-
-
-def _fingerprint(labels: Shaped[np.ndarray, "n ..."] | Shaped[Tensor, "n ..."]) -> dict[str, int]:
-    plain = labels.cpu().numpy() if isinstance(labels, Tensor) else labels
-    return {"samples": len(plain), "labels": zlib.crc32(np.ascontiguousarray(plain).tobytes())}
 
 
 def _reduced(

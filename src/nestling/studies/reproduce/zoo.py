@@ -28,7 +28,7 @@ from nestling.studies.reproduce.kept import about, complete, read_array, write_a
 from nestling.studies.reproduce.recipe import Recipe, Training
 from nestling.studies.reproduce.settings import Settings
 from nestling.studies.watch import Watch
-from nestling.training import ClassificationObjective, finish, fit
+from nestling.training import ArrayFeed, ClassificationObjective, finish, fit
 
 _FINISHING = 3  # which way of finishing: what another way made is not read
 PARTS = ("train", "val", "test")
@@ -194,8 +194,7 @@ class Zoo:
         with self.watch.task(f"train {recipe.system}, seed {seed}") as step:
             fit(
                 ClassificationObjective(model),
-                train.images.pixels,
-                train.labels,
+                ArrayFeed(train.images.pixels, train.labels),
                 replace(recipe.train, seed=seed),
                 folder=folder / "run",
                 resume=True,
