@@ -12,6 +12,7 @@ NestlingError
 │   └── IndexVersionError          an index was written by a newer Nestling
 ├── IndexLockedError               another process is writing to the index
 ├── TrainingDivergedError          the loss became NaN or infinite
+├── ProcessLostError               another process of a run has ended
 └── MissingExtraError (ImportError) an optional dependency is not installed
 
 Every message is one sentence that tells what is wrong, then what to do about it.
@@ -77,6 +78,10 @@ class IndexLockedError(NestlingError):
 
 class TrainingDivergedError(NestlingError):
     """The loss became NaN or infinite."""
+
+
+class ProcessLostError(NestlingError):
+    """Another process of a run has ended."""
 
 
 class MissingExtraError(NestlingError, ImportError):

@@ -58,10 +58,12 @@ def test_the_loss_equals_the_loop_and_equal_captions_are_no_negatives() -> None:
 
 def test_the_temperature_is_learnt_and_has_a_floor() -> None:
     model = _model(temperature=0.01)
+    pixels, captions, kind = _pairs(12)
+    objective = ContrastiveObjective(model, captions)
     with torch.no_grad():
         model.log_temperature.sub_(3)
-    pixels, captions, kind = _pairs(12)
-    model.loss(torch.from_numpy(pixels), captions[kind], groups=kind).total.backward()
+    objective.changed()
+    objective(torch.from_numpy(pixels), kind).total.backward()
     assert model.temperature.item() == pytest.approx(0.01)
     assert model.log_temperature.grad is not None
     assert model.log_temperature.grad.item() != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,9 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nestling.models import Classifier, Encoder, NestedLinear, ResidualEncoder
+from nestling.models import Classifier, DualEncoder, Encoder, NestedLinear, ResidualEncoder
 from nestling.nesting import Nesting
-from nestling.training import ArrayFeed, ClassificationObjective, TrainConfig, TrainResult, fit
+from nestling.training import (
+    ArrayFeed,
+    ClassificationObjective,
+    ContrastiveObjective,
+    Objective,
+    TrainConfig,
+    TrainResult,
+    fit,
+)
 
 SIDE = 12
 COUNT = 64
@@ -78,3 +87,49 @@ def train(folder: str | Path | None, resume: bool = False, **changes: Any) -> Tr
     torch.set_num_threads(1)
     images, labels = data()
     return fit(residual_objective(), ArrayFeed(images, labels), config(**changes), folder=folder, resume=resume)
+
+
+class WordEncoder(Encoder):
+    """Tokens, embedded and averaged, through layers that may be shared out."""
+
+    name: ClassVar[str] = "test-words"
+
+    def __init__(self, width: int = 8, *, layers: int = 4, generator: torch.Generator) -> None:
+        super().__init__()
+        self.width, self.config = width, {"width": width}
+        self.words = nn.Embedding(4, width)
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-0.4, 0.4, generator=generator)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.words(ids).mean(dim=1)
+        for layer in self.layers:
+            x = x + torch.tanh(layer(x))
+        return x
+
+
+Kind = Callable[[], tuple[Objective, tuple[np.ndarray, np.ndarray], dict[str, Any]]]
+
+
+def _classification(**changes: Any) -> tuple[Objective, tuple[np.ndarray, np.ndarray], dict[str, Any]]:
+    return plain_objective(), data(), changes
+
+
+def _contrastive(**changes: Any) -> tuple[Objective, tuple[np.ndarray, np.ndarray], dict[str, Any]]:
+    """Four captions for 64 pictures: most rows of a batch are false negatives of another process's rows."""
+    generator = torch.Generator().manual_seed(1)
+    pictures, words = PlainEncoder(generator=generator), WordEncoder(generator=generator)
+    model = DualEncoder(pictures, words, Nesting((2, 8)), generator=generator)
+    captions = torch.tensor([[0, 1], [1, 2], [2, 3], [3, 0]])
+    return ContrastiveObjective(model, captions), data(), changes
+
+
+KINDS: dict[str, Kind] = {
+    "classification": _classification,
+    "contrastive": _contrastive,
+    "contrastive-fsdp": lambda: _contrastive(fsdp=True),
+    "accumulated": lambda: _classification(accumulate=4),
+}
+"""What several processes are tried on: an objective, its data, and changes of the configuration."""

@@ -48,7 +48,10 @@ def _fit(objective: Objective, config: TrainConfig | None = None, **arguments: A
     return fit(objective, ArrayFeed(images, labels), config or small.config(), **arguments)
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "schedule": "cosine"}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"optimizer": "sgd", "schedule": "cosine"}, {"precision": "bf16"}, {"optimizer": "adafactor", "lr": 3e-2}],
+)
 def test_the_loss_falls_and_the_history_has_each_step(changes: dict[str, Any]) -> None:
     objective = small.residual_objective()
     result = _fit(objective, small.config(**changes))
@@ -70,6 +73,33 @@ def test_the_classes_are_learned() -> None:
     for m in (2, 8):
         predicted = objective.classifier.head.logits(features, m).argmax(1).numpy()
         assert (predicted == labels).mean() > (0.6 if m == 2 else 0.9)
+
+
+def test_a_batch_in_parts_gives_the_weights_of_a_whole_one() -> None:
+    whole, parts = small.plain_objective(), small.plain_objective()
+    one, two = _fit(whole), _fit(parts, small.config(accumulate=4))
+    assert [row.total for row in two.history] == pytest.approx([row.total for row in one.history], rel=1e-4)
+    for name, tensor in _weights(whole).items():
+        torch.testing.assert_close(_weights(parts)[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_parts_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InputError, match="accumulate must be a divisor of each process's 16 samples; got 3"):
+        _fit(small.plain_objective(), small.config(accumulate=3))
+    objective, arrays, changes = small.KINDS["contrastive"]()
+    with pytest.raises(InputError, match="accumulate must be 1 for a loss that compares all rows"):
+        fit(objective, ArrayFeed(*arrays), small.config(**changes, accumulate=2))
+    with pytest.raises(InputError, match="fsdp must be off for a single process"):
+        _fit(small.plain_objective(), small.config(fsdp=True))
+
+
+@pytest.mark.parametrize("steps", [3, 9])
+def test_a_run_may_be_counted_in_steps(steps: int) -> None:
+    history = _fit(small.plain_objective(), small.config(steps=steps, epochs=1, schedule="linear")).history
+    assert [row.step for row in history] == list(range(1, steps + 1))
+    assert history[-1].epoch == steps / 4
+    assert history[-1].lr < history[steps // 2].lr
 
 
 def test_tensors_and_arrays_train_alike() -> None:
@@ -95,7 +125,15 @@ def test_the_global_generator_is_left_alone_and_does_not_matter() -> None:
     assert not _equal(found[0], _weights(still))  # the dropout did something
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "momentum": 0.9}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "sgd", "momentum": 0.9},
+        {"optimizer": "adafactor"},
+        {"precision": "bf16", "accumulate": 2},
+    ],
+)
 @pytest.mark.parametrize("dropout", [None, 0.5])
 def test_a_run_cut_off_anywhere_resumes_to_the_same_weights(
     tmp_path: Path, dropout: float | None, changes: dict[str, Any]

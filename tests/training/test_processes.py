@@ -1,3 +1,5 @@
+"""torchrun with two real processes: the losses and weights of one, a killed process, a run that goes on."""
+
 from __future__ import annotations
 
 import json
@@ -11,19 +13,21 @@ import pytest
 import torch
 
 from nestling.training import ArrayFeed, Checkpoint, fit
+from nestling.training.checkpoint import saved
 from tests.training import small
 
 ROOT = Path(__file__).parents[2]
+STEPS = 24
 
 
-def test_two_processes_give_the_losses_of_one_with_the_double_batch(tmp_path: Path) -> None:
-    """batch_size counts all processes: each of the two takes half of the batch that the single one has."""
+def torchrun(kind: str, folder: Path, *death: int) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
     # By number, on the loopback: looking up the host's name can take minutes where there is no network.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
     place = ["--nnodes", "1", "--master-addr", "127.0.0.1", "--master-port", str(_free_port())]
     command = [sys.executable, "-m", "torch.distributed.run", *place, "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "tests.training.torchrun_child", str(tmp_path)],
+    return subprocess.run(
+        [*command, "-m", "tests.training.torchrun_child", kind, str(folder), *map(str, death)],
         env=environment,
         cwd=ROOT,
         capture_output=True,
@@ -31,21 +35,53 @@ def test_two_processes_give_the_losses_of_one_with_the_double_batch(tmp_path: Pa
         timeout=180,
         check=False,
     )
+
+
+@pytest.mark.parametrize("kind", sorted(small.KINDS))
+def test_two_processes_give_the_losses_of_one_with_the_double_batch(kind: str, tmp_path: Path) -> None:
+    """batch_size counts all processes: each of the two takes half of the batch that the single one has."""
+    done = torchrun(kind, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (json.loads((tmp_path / f"rank-{r}.json").read_text()) for r in (0, 1))
     assert one == two
     assert one["world"] == 2  # two runs of one process each would give the same losses too
-    images, labels = small.data()
-    objective = small.plain_objective()
-    alone = fit(objective, ArrayFeed(images, labels), small.config())
+    objective, arrays, changes = small.KINDS[kind]()
+    alone = fit(objective, ArrayFeed(*arrays), small.config(**{**changes, "fsdp": False}))
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [row.step for row in alone.history]
+    assert [line["step"] for line in lines] == [row.step for row in alone.history] == list(range(1, STEPS + 1))
     for line, row in zip(lines, alone.history, strict=True):
         assert line["total"] == pytest.approx(row.total, rel=1e-4)
         assert list(line["per_dim"].values()) == pytest.approx(list(row.per_dim.values()), rel=1e-4)
-    last = Checkpoint.read(tmp_path / "run" / "checkpoint-000000024.safetensors")
+    last = Checkpoint.read(saved(tmp_path / "run")[-1])
     for name, tensor in objective.state_dict().items():
         torch.testing.assert_close(last.tensors[f"model/{name}"], tensor, rtol=1e-3, atol=1e-4)
+
+
+def assert_a_killed_process_ends_the_run(kind: str, folder: Path, rank: int, step: int) -> None:
+    undisturbed, disturbed = folder / "undisturbed", folder / "disturbed"
+    assert torchrun(kind, undisturbed).returncode == 0
+    killed = torchrun(kind, disturbed, rank, step)
+    assert killed.returncode != 0
+    assert f"rank {1 - rank}: Another process of this run has ended" in killed.stderr, killed.stderr[-3000:]
+    assert saved(disturbed / "run")[-1].name == f"checkpoint-{step // 2 * 2:09d}.safetensors"
+    again = torchrun(kind, disturbed)
+    assert again.returncode == 0, again.stderr[-3000:]
+    one, two = (Checkpoint.read(saved(each / "run")[-1]) for each in (disturbed, undisturbed))
+    assert one.step == two.step == STEPS
+    assert [name for name in one.tensors if not torch.equal(one.tensors[name], two.tensors[name])] == []
+    logged = [json.loads(line)["step"] for line in (disturbed / "run" / "log.jsonl").read_text().splitlines()]
+    assert logged == list(range(1, STEPS + 1))
+
+
+def test_a_killed_process_ends_the_run_and_it_goes_on_mid_epoch(tmp_path: Path) -> None:
+    assert_a_killed_process_ends_the_run("classification", tmp_path, rank=1, step=7)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", sorted(small.KINDS))
+@pytest.mark.parametrize("rank", [0, 1])
+def test_any_process_may_be_killed_at_any_step(kind: str, rank: int, tmp_path: Path) -> None:
+    assert_a_killed_process_ends_the_run(kind, tmp_path, rank=rank, step=3 + 5 * rank)
 
 
 def _free_port() -> int:

@@ -27,7 +27,19 @@ def test_one_cycle_is_the_authors_interpolation() -> None:
     np.testing.assert_allclose(_rates("one-cycle"), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_linear_warms_up_and_falls_in_a_line() -> None:
+    rates = _rates("linear")
+    np.testing.assert_allclose(rates[:40], 0.5 * np.arange(1, 41) / 40)
+    np.testing.assert_allclose(rates[40:], 0.5 * np.arange(160, 0, -1) / 160)
+
+
+def test_a_run_of_few_steps_warms_up_in_its_first_half() -> None:
+    config = TrainConfig(steps=20, epochs=1, warmup_epochs=5.0, schedule="linear", lr=0.5)
+    rates = [learning_rate(t, total_steps=20, steps_per_epoch=100, config=config) for t in range(20)]
+    assert rates == pytest.approx([0.05 * min(t + 1, 20 - t) for t in range(20)])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "one-cycle"])
 @pytest.mark.parametrize("warmup", [0.0, 0.03, 0.5, 9.99])
 def test_every_rate_is_positive_and_at_most_the_peak(schedule: str, warmup: float) -> None:
     rates = _rates(schedule, warmup=warmup)

@@ -46,12 +46,20 @@ class DualEncoder(nn.Module):
         self.image, self.text, self.nesting = image, text, nesting
         self.image_map = _map(image.width, nesting.width, generator)
         self.text_map = _map(text.width, nesting.width, generator)
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+        self.log_temperature = nn.Parameter(torch.tensor([math.log(temperature)]))
 
     @property
     def temperature(self) -> Float[Tensor, ""]:
         """τ, by which cosines are divided."""
-        return self.log_temperature.exp()
+        return self.log_temperature.exp().squeeze(0)
+
+    @torch.no_grad()
+    def bound_temperature(self) -> None:
+        """Keep τ from below .01: to be called after every change of the weights.
+
+        The number itself and not what is made of it, whose gradient would then be zero, or would lead it ever lower.
+        """
+        self.log_temperature.clamp_(min=math.log(_SHARPEST))
 
     def images(self, images: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Vectors of pictures; they are not normalised, since each prefix has a norm of its own."""
@@ -69,13 +77,11 @@ class DualEncoder(nn.Module):
         weights: Float[Tensor, " k"] | None = None,
         groups: Int[Tensor, " b"] | None = None,
     ) -> NestedLoss:
-        """The nested symmetric InfoNCE of pictures and their captions (`losses.contrastive`); τ is kept from below .01.
+        """The nested symmetric InfoNCE of pictures and their captions (`losses.contrastive`).
 
         Args:
             groups: pairs of the same number are not held against one another, such as equal captions.
         """
-        with torch.no_grad():  # the number itself and not what is made of it: below, its gradient leads it up again
-            self.log_temperature.clamp_(min=math.log(_SHARPEST))
         x, y = self.images(images), self.texts(ids)
         return contrastive(x, y, self.nesting, self.temperature, weights=weights, groups=groups)
 

@@ -44,6 +44,9 @@ class Batches:
             raise InputError.of("batch_size", f"at most the {self.count} samples", size, "Choose a smaller one.")
         if size % self.world:
             raise InputError.of("batch_size", f"a multiple of the {self.world} processes", size)
+        parts = self.config.accumulate
+        if size % (self.world * parts):
+            raise InputError.of("accumulate", f"a divisor of each process's {size // self.world} samples", parts)
 
     @property
     def per_epoch(self) -> int:
@@ -53,7 +56,7 @@ class Batches:
     @property
     def total(self) -> int:
         """Steps of the whole run."""
-        return self.per_epoch * self.config.epochs
+        return self.config.steps or self.per_epoch * self.config.epochs
 
     def order(self, epoch: int) -> Int64[np.ndarray, " n"]:
         """The permutation of an epoch."""
@@ -92,9 +95,10 @@ class Batches:
         kept[torch.from_numpy(lot)] = len(weights) / count
         return weights * kept
 
-    def model_seed(self, step: int) -> int:
-        """The seed of what the model itself draws (dropout) in a step, another one in each process."""
-        return int(drawn(self.config.seed, MODEL, step, self.rank).integers(2**63))
+    def model_seed(self, step: int, part: int = 0) -> int:
+        """The seed of what the model itself draws (dropout) in a part of a step, another one in each process."""
+        key = (self.config.seed, MODEL, step, self.rank)
+        return int(drawn(*(key if part == 0 else (*key, part))).integers(2**63))
 
     def _mine(self) -> slice:
         share = self.config.batch_size // self.world

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nestling.errors import CheckpointError, InputError
 from nestling.models.tensors import read_tensors, write_tensors
 from nestling.training.config import TrainConfig
+from nestling.training.processes import shared_like, whole
 
 FORMAT = 1
 KEPT = 2
@@ -114,12 +115,12 @@ def newest_good(folder: Path) -> tuple[Checkpoint | None, Path | None, list[tupl
 
 
 def state_of(objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Every tensor that the next step depends on."""
-    tensors = {f"model/{name}": t for name, t in objective.state_dict().items()}
+    """Every tensor that the next step depends on; to be called by all processes."""
+    tensors = {f"model/{name}": whole(t) for name, t in objective.state_dict().items()}
     for name, parameter in objective.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer/{name}/{key}"] = value
+                tensors[f"optimizer/{name}/{key}"] = whole(value)
     return tensors
 
 
@@ -140,7 +141,8 @@ def restore(checkpoint: Checkpoint, path: Path, objective: nn.Module, optimizer:
                 f"{path} is of another model: {name} has shape {tuple(theirs[name].shape)} there, "
                 f"{tuple(tensor.shape)} here. Build the model that was saved."
             )
-    objective.load_state_dict(theirs)
+    for name, tensor in own.items():
+        tensor.copy_(shared_like(theirs[name], tensor))
     parameters = dict(objective.named_parameters())
     for full, tensor in checkpoint.tensors.items():
         if full.startswith("optimizer/"):
@@ -152,7 +154,15 @@ def _like(parameter: Tensor, saved_tensor: Tensor) -> Tensor:
     # The moments must lie in memory as their parameter does: the fused optimizers walk both as flat arrays.
     if saved_tensor.shape != parameter.shape:
         return saved_tensor.to(parameter.device)
-    return torch.empty_like(parameter, dtype=saved_tensor.dtype).copy_(saved_tensor)
+    return torch.empty_like(parameter, dtype=saved_tensor.dtype).copy_(shared_like(saved_tensor, parameter))
+
+
+@torch.no_grad()
+def copy_state(source: nn.Module, target: nn.Module) -> None:
+    """Give `target` the tensors of `source`, a module of the same parts of which each process may hold a share."""
+    found = source.state_dict()
+    for name, tensor in target.state_dict().items():
+        tensor.copy_(whole(found[name]))
 
 
 def _understood(path: Path, about: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from nestling.errors import InputError
 from nestling.nesting import Nesting
 
 _CHOICES = {
-    "optimizer": ("adamw", "sgd"),
-    "schedule": ("cosine", "one-cycle"),
+    "optimizer": ("adafactor", "adamw", "sgd"),
+    "schedule": ("cosine", "linear", "one-cycle"),
     "precision": ("bf16", "fp32"),
 }
 _AT_LEAST = {  # whole numbers
@@ -23,6 +23,7 @@ _AT_LEAST = {  # whole numbers
     "crop_padding": 0,
     "checkpoint_every": 1,
     "log_every": 1,
+    "accumulate": 1,
 }
 _RANGES = {  # (low, high), both allowed
     "lr": (1e-12, 1e3),
@@ -32,7 +33,7 @@ _RANGES = {  # (low, high), both allowed
     "label_smoothing": (0.0, 0.9999),
     "head_lr": (1e-6, 1e6),
 }
-_FREE = ("checkpoint_every", "log_every")
+_FREE = ("checkpoint_every", "log_every", "fsdp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,23 +42,27 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the data.
+        steps: how many steps instead; epochs are not read then.
         batch_size: samples a step, over all processes together.
-        optimizer: "adamw", or "sgd" (Nesterov momentum).
+        accumulate: backward passes a step: each process reads its share of the batch in so many parts, one after the
+            other. For losses that are means over samples; batch norm sees the parts.
+        optimizer: "adamw", "sgd" (Nesterov momentum), or "adafactor" (Shazeer & Stern 2018; the paper's for ViT).
         lr: the peak learning rate.
         weight_decay: of weights with two axes or more, never of norms and biases.
         momentum: SGD's momentum, Adam's β₁.
         head_lr: the head's learning rate as a multiple of `lr`.
         head_weight_decay: of the head's weights; as everywhere when None.
         prefixes_per_step: how many prefixes, drawn anew in every step, have a loss; all of them when None.
-        schedule: "cosine" (linear warm-up, then a half cosine down to 0), or "one-cycle" (the authors':
-            linear from lr/10⁴ up to the peak, then linear down to 0).
-        warmup_epochs: where the peak lies.
+        schedule: "cosine" (linear warm-up, then a half cosine down to 0), "linear" (the same, then a line), or
+            "one-cycle" (the authors': linear from lr/10⁴ up to the peak, then linear down to 0).
+        warmup_epochs: where the peak lies; with `steps`, at most in the middle.
         label_smoothing: mass moved from the true class to all alike, for objectives that have classes.
         smooth_from: prefixes of fewer dims keep their labels sharp: m numbers cannot push hundreds of classes equally
             far away, and a head that is asked to stays under-fitted (docs/LOG.md).
         clip_norm: longest gradient, None for no clipping.
         seed: of the order, the augmentation and dropout.
         precision: "fp32" or "bf16" (autocast; worth it on GPUs and on CPUs with AMX).
+        fsdp: every process holds a share of the model instead of all of it, for models that outgrow one card.
         augment: random flips and crops.
         flip: mirror every second picture, with `augment`.
         crop_padding: pixels of random shift in each direction, with `augment`.
@@ -89,6 +94,9 @@ class TrainConfig:
     crop_padding: int = 0
     checkpoint_every: int = 500
     log_every: int = 50
+    steps: int | None = None
+    accumulate: int = 1
+    fsdp: bool = False
 
     def __post_init__(self) -> None:
         for param, allowed in _CHOICES.items():
@@ -106,10 +114,12 @@ class TrainConfig:
             raise InputError.of("prefixes_per_step", "at least 1, or none", self.prefixes_per_step)
         if self.head_weight_decay is not None:
             _check_number("head_weight_decay", self.head_weight_decay, 0.0, 1e3)
-        for param in ("augment", "flip"):
+        if self.steps is not None and (isinstance(self.steps, bool) or self.steps < 1):
+            raise InputError.of("steps", "at least 1, or none", self.steps)
+        for param in ("augment", "flip", "fsdp"):
             if not isinstance(getattr(self, param), bool):
                 raise InputError.of(param, "true or false", repr(getattr(self, param)))
-        if self.warmup_epochs >= self.epochs:
+        if self.steps is None and self.warmup_epochs >= self.epochs:
             raise InputError.of("warmup_epochs", f"less than the {self.epochs} epochs", self.warmup_epochs)
 
     def smoothing(self, nesting: Nesting) -> tuple[float, ...]:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from jaxtyping import Float
 from torch import Tensor
 
-from nestling.errors import CheckpointError, InputError, TrainingDivergedError
-from nestling.files import sweep, write_file
+from nestling.errors import InputError
 from nestling.training.batches import Batches
-from nestling.training.checkpoint import Checkpoint, newest_good, restore, saved, state_of
+from nestling.training.checkpoint import copy_state
 from nestling.training.config import TrainConfig
-from nestling.training.feed import Feed
-from nestling.training.log import Log, LogRow
+from nestling.training.feed import Feed, Share
+from nestling.training.log import LogRow
 from nestling.training.objective import Objective
+from nestling.training.optimizer import build_optimizer
+from nestling.training.processes import Processes
+from nestling.training.run_folder import RunFolder
 from nestling.training.schedule import learning_rate
-
-_RUN, _LOG = "run.json", "log.jsonl"
-
 
 # Called after every step, in the main process only:
 # (step, total_steps, loss, images_per_s, lr, seconds_left)
@@ -43,12 +37,14 @@ class TrainResult:
         history: the lines of the log, also those of the sessions before a resume.
         checkpoint: the last one, None without a folder.
         warnings: what went wrong without stopping the run.
+        faults: samples that could not be read, with reasons; others stood in.
     """
 
     step: int
     history: tuple[LogRow, ...]
     checkpoint: Path | None = None
     warnings: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 def fit(
@@ -78,141 +74,88 @@ def fit(
         InputError: the folder holds a run and `resume` is false, or the settings do not fit the data.
         CheckpointError: the folder's run is of other settings, data or model, or has no good checkpoint.
         TrainingDivergedError: the loss or the gradient became NaN or infinite.
+        ProcessLostError: another process has ended.
     """
-    accelerator = _accelerator()
-    batches = Batches(len(feed), config, accelerator.process_index, accelerator.num_processes)
+    processes = Processes(config)
+    batches = Batches(len(feed), config, processes.rank, processes.count)
     objective.label_smoothing = config.smoothing(objective.nesting)
-    model = accelerator.prepare(objective)
-    optimizer = _optimizer(objective, config)
-    stepper = accelerator.prepare(optimizer)
-    run = _Run(objective, optimizer, config, feed.fingerprint(), None if folder is None else Path(folder))
-    start = run.begin(resume, accelerator)
-    weights = torch.tensor(objective.nesting.weights, device=accelerator.device)
-    clock, shares = _Clock(start, config.batch_size), feed.shares(batches, start)
-    model.train()
-    with closing(run.open_log(start, main=accelerator.is_main_process)) as log, closing(shares):
-        for step, share in enumerate(shares, start):
-            lr = learning_rate(step, total_steps=batches.total, steps_per_epoch=batches.per_epoch, config=config)
-            for group in optimizer.param_groups:
-                group["lr"] = lr * group["lr_factor"]
-            inputs, targets = (each.to(accelerator.device) for each in share)
-            with _seeded(batches.model_seed(step), accelerator.device), _precision(config, accelerator.device):
-                loss = model(inputs, targets, batches.weights(weights, step))
-            total, parts = _reduced(accelerator, loss.total, loss.per_dim)
-            run.check_loss(step + 1, total, parts)
-            accelerator.backward(loss.total)
-            if config.clip_norm is not None:
-                accelerator.clip_grad_norm_(objective.parameters(), config.clip_norm)
-            stepper.step()
-            stepper.zero_grad()
-            done = step + 1
-            if done % config.log_every == 0 or done == batches.total:
-                per_dim = dict(zip(objective.nesting, parts, strict=True))
-                log.append(LogRow(done, done / batches.per_epoch, lr, total, per_dim, clock.lap(done)))
-            if progress is not None and accelerator.is_main_process:
-                rate = clock.rate(done)
-                left = (batches.total - done) * config.batch_size / rate
-                progress(done, batches.total, total, rate, lr, left)
-            if done % config.checkpoint_every == 0 or done == batches.total:
-                run.save(done, log, main=accelerator.is_main_process)
-    accelerator.wait_for_everyone()
+    trained = processes.placed(objective)
+    optimizer = build_optimizer(trained, config)
+    at = None if folder is None else Path(folder)
+    run = RunFolder(trained, optimizer, config, feed.fingerprint(), at, processes)
+    with processes.losing_none():
+        learner = _Learner(trained, optimizer, config, batches, processes)
+        start = run.begin(resume)
+        clock, shares = _Clock(start, config.batch_size), feed.shares(batches, start)
+        trained.train()
+        with closing(run.open_log(start)) as log, closing(shares):
+            for step, share in enumerate(shares, start):
+                total, parts = learner.gradients(share, step)
+                run.check_loss(step + 1, total, parts)
+                lr = learner.update(step)
+                done = step + 1
+                if done % config.log_every == 0 or done == batches.total:
+                    per_dim = dict(zip(objective.nesting, parts, strict=True))
+                    log.append(LogRow(done, done / batches.per_epoch, lr, total, per_dim, clock.lap(done)))
+                if progress is not None and processes.main:
+                    rate = clock.rate(done)
+                    left = (batches.total - done) * config.batch_size / rate
+                    progress(done, batches.total, total, rate, lr, left)
+                if done % config.checkpoint_every == 0 or done == batches.total:
+                    run.save(done, log)
+        processes.wait()
+        faults = processes.gathered(feed.faults())
+        if trained is not objective:
+            copy_state(trained, objective)
     objective.eval()
-    return TrainResult(batches.total, tuple(log.rows), run.last, tuple(run.warnings))
+    return TrainResult(batches.total, tuple(log.rows), run.last, tuple(run.warnings), faults)
 
 
-class _Run:
-    """The folder of a run, and what must be true of it."""
+class _Learner:
+    """One step after the other: the gradients of a batch, then what they change."""
 
     def __init__(
         self,
         objective: Objective,
         optimizer: torch.optim.Optimizer,
         config: TrainConfig,
-        data: dict[str, int],
-        folder: Path | None,
+        batches: Batches,
+        processes: Processes,
     ) -> None:
-        self.objective, self.optimizer, self.folder = objective, optimizer, folder
-        self.blank = Checkpoint(0, config, str(objective.nesting), data, {})
-        self.last: Path | None = None
-        self.warnings: list[str] = []
+        if config.accumulate > 1 and not objective.divisible:
+            raise InputError.of("accumulate", "1 for a loss that compares all rows of a batch", config.accumulate)
+        self.objective, self.optimizer, self.config = objective, optimizer, config
+        self.batches, self.processes = batches, processes
+        self.model = processes.wrapped(objective)
+        self.weights = torch.tensor(objective.nesting.weights, device=processes.device)
 
-    def begin(self, resume: bool, accelerator: Accelerator) -> int:
-        """Make or check the folder, restore the newest good checkpoint; how many steps are done."""
-        if self.folder is None:
-            return 0
-        used = (self.folder / _RUN).exists() or (self.folder / _LOG).exists() or bool(saved(self.folder))
-        if used and not resume:
-            raise InputError.of("folder", "new", f"{self.folder}, which holds a run", "Resume it or name another.")
-        if self.folder.exists() and not self.folder.is_dir():
-            raise InputError.of("folder", "a folder", f"the file {self.folder}")
-        found, path, bad = newest_good(self.folder)
-        if found is not None and path is not None:
-            found.check(self.blank, path)
-            restore(found, path, self.objective, self.optimizer)
-            self.last = path
-        elif used:
-            self._check_description()
-        accelerator.wait_for_everyone()  # every process has read the folder before one changes it
-        if accelerator.is_main_process:
-            self._prepare_folder(bad, path)
-        return 0 if found is None else found.step
+    def gradients(self, share: Share, step: int) -> tuple[float, list[float]]:
+        """Of the whole batch, in as many backward passes as the configuration says; the loss and its parts."""
+        count, device = self.config.accumulate, self.processes.device
+        weights = self.batches.weights(self.weights, step)
+        inputs, targets = (each.to(device).chunk(count) for each in share)
+        seen: list[Tensor] = []
+        for part, pair in enumerate(zip(inputs, targets, strict=True)):
+            with self.processes.averaging(self.model, last=part == count - 1):
+                with _seeded(self.batches.model_seed(step, part), device), _precision(self.config, device):
+                    loss = self.model(*pair, weights)
+                (loss.total / count).backward()
+            seen.append(torch.cat([loss.total.detach().float()[None], loss.per_dim.detach().float()]))
+        total, *parts = self.processes.mean(torch.stack(seen).mean(dim=0))
+        return total, parts
 
-    def open_log(self, step: int, *, main: bool) -> Log:
-        """The log, cut back to `step`, with the warnings of the start."""
-        log = Log(None if self.folder is None else self.folder / _LOG, step, write=main)
-        for text in self.warnings:
-            log.warn(step, text)
-        return log
-
-    def check_loss(self, step: int, total: float, parts: list[float]) -> None:
-        """Raise `TrainingDivergedError` when a number is NaN or infinite: before it can reach the weights."""
-        bad = [m for m, part in zip(self.objective.nesting, parts, strict=True) if not math.isfinite(part)]
-        if not bad and math.isfinite(total):
-            return
-        where = f"prefix {bad[0]} first" if bad else "the weighted sum"
-        value = parts[list(self.objective.nesting).index(bad[0])] if bad else total
-        raise TrainingDivergedError(f"The loss became {value} at step {step} ({where}). {self._advice()}")
-
-    def save(self, step: int, log: Log, *, main: bool) -> None:
-        """Write a checkpoint, after the lines of the log that belong to it."""
-        if self.folder is None:
-            return
-        tensors = state_of(self.objective, self.optimizer)
-        for name, tensor in tensors.items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise TrainingDivergedError(f"{name} became NaN or infinite by step {step}. {self._advice()}")
-        log.sync()
-        checkpoint = replace(self.blank, step=step, tensors=tensors)
-        self.last = checkpoint.write(self.folder) if main else checkpoint.path(self.folder)
-
-    def _advice(self) -> str:
-        good = "No checkpoint was saved before." if self.last is None else f"The last good checkpoint is {self.last}."
-        return f"{good} Lower lr, or lengthen warmup_epochs."
-
-    def _check_description(self) -> None:
-        assert self.folder is not None
-        path = self.folder / _RUN
-        try:
-            about = json.loads(path.read_text())
-            there = Checkpoint(
-                0, TrainConfig.from_json(json.dumps(about["config"])), about["nesting"], about["data"], {}
-            )
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error}). Start again in a new folder.") from error
-        there.check(self.blank, path)
-
-    def _prepare_folder(self, bad: list[tuple[Path, str]], used: Path | None) -> None:
-        assert self.folder is not None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        sweep(self.folder)
-        for path, reason in bad:  # aside, so that the two that are kept are two good ones
-            path.rename(path.with_suffix(".damaged"))
-            self.warnings.append(f"{reason} Going on from {used.name if used else 'the start'}.")
-            warnings.warn(self.warnings[-1], RuntimeWarning, stacklevel=4)
-        blank = self.blank
-        about = {"format": 1, "config": json.loads(blank.config.to_json()), "nesting": blank.nesting}
-        text = json.dumps({**about, "data": dict(blank.data)}, indent=1)
-        write_file(self.folder / _RUN, text + "\n")
+    def update(self, step: int) -> float:
+        """Change the weights; the learning rate."""
+        config, batches = self.config, self.batches
+        lr = learning_rate(step, total_steps=batches.total, steps_per_epoch=batches.per_epoch, config=config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * group["lr_factor"]
+        if config.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.objective.changed()
+        return lr
 
 
 class _Clock:
@@ -229,40 +172,6 @@ class _Clock:
     def lap(self, step: int) -> float:
         rate, self._lap = self.rate(step, self._lap), (step, time.perf_counter())
         return rate
-
-
-def _accelerator() -> Accelerator:
-    # Without cpu=True, accelerate on a machine without a GPU takes N processes of torchrun for N runs.
-    # Its own mixed precision is a setting of the whole process; ours (`_precision`) is one of the run.
-    return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
-
-
-def _optimizer(objective: Objective, config: TrainConfig) -> torch.optim.Optimizer:
-    head = set(objective.head_parameters())
-    trained = [p for p in objective.parameters() if p.requires_grad]
-    decay = config.weight_decay if config.head_weight_decay is None else config.head_weight_decay
-    groups = [
-        {"params": [p for p in trained if (p in head) == of_head and (p.ndim > 1) == matrices]}
-        | {"lr_factor": factor, "weight_decay": weight_decay if matrices else 0.0}  # no decay of norms and biases
-        for of_head, factor, weight_decay in ((False, 1.0, config.weight_decay), (True, config.head_lr, decay))
-        for matrices in (True, False)
-    ]
-    groups = [group for group in groups if group["params"]]
-    if not groups:
-        raise InputError.of("objective", "a module with parameters to train", "none")
-    if config.optimizer == "sgd":
-        nesterov = config.momentum > 0
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=True)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.98), fused=True)
-
-
-def _reduced(
-    accelerator: Accelerator, total: Float[Tensor, ""], parts: Float[Tensor, " k"]
-) -> tuple[float, list[float]]:
-    """Loss and parts, averaged over the processes: all of them see a NaN, and all of them stop."""
-    both = torch.cat([total.detach().float()[None], parts.detach().float()])
-    values: list[float] = torch.as_tensor(accelerator.reduce(both, reduction="mean")).tolist()
-    return values[0], values[1:]
 
 
 @contextmanager

@@ -23,14 +23,19 @@ class Objective(nn.Module):
     Attributes:
         nesting: its dims name the parts of the loss, its weights are the c_m that `fit` passes.
         label_smoothing: of each prefix, set by `fit` from the configuration; for losses that have classes.
+        divisible: the loss of a batch is the mean of its parts' losses.
     """
 
     nesting: Nesting
+    divisible: bool = True
     label_smoothing: float | tuple[float, ...] = 0.0
 
     def head_parameters(self) -> Iterable[nn.Parameter]:
         """Those that `head_lr` and `head_weight_decay` of the configuration are about."""
         return ()
+
+    def changed(self) -> None:
+        """Called after every change of the weights, to keep them where they must be."""
 
     @abstractmethod
     def forward(
@@ -76,6 +81,7 @@ class ContrastiveObjective(Objective):
         ShapeError: not one group per caption.
     """
 
+    divisible = False
     captions: Tensor
     groups: Tensor
 
@@ -95,6 +101,10 @@ class ContrastiveObjective(Objective):
         """The maps into the common space, and the temperature."""
         model = self.model
         return (*model.image_map.parameters(), *model.text_map.parameters(), model.log_temperature)
+
+    def changed(self) -> None:
+        """The temperature keeps its bound."""
+        self.model.bound_temperature()
 
     def forward(
         self,

@@ -13,12 +13,15 @@ def learning_rate(step: int, *, total_steps: int, steps_per_epoch: int, config: 
     """The rate of step 0 ≤ step < total_steps.
 
     cosine: lr·(t+1)/w while t < w, then lr·(1 + cos(π·(t−w)/(T−w)))/2.
+    linear: lr·(t+1)/w while t < w, then lr·(T−t)/(T−w).
     one-cycle: linear from lr/10⁴ at 0 to lr at w, then linear to 0 at T (the paper's training code).
     """
     warm = config.warmup_epochs * steps_per_epoch
+    if config.steps is not None:
+        warm = min(warm, total_steps / 2)
+    if config.schedule != "one-cycle" and step < warm:
+        return config.lr * min(1.0, (step + 1) / warm)
     if config.schedule == "cosine":
-        if step < warm:
-            return config.lr * min(1.0, (step + 1) / warm)
         return config.lr * (1 + math.cos(math.pi * (step - warm) / (total_steps - warm))) / 2
     if step < warm:
         return config.lr * (_START + (1 - _START) * step / warm)

@@ -30,6 +30,7 @@ from nestling.studies.reproduce.settings import Settings
 from nestling.studies.watch import Watch
 from nestling.training import ArrayFeed, ClassificationObjective, finish, fit
 
+_LATER = {"steps": None, "accumulate": 1, "fsdp": False}  # settings that once were not, and what they say of such runs
 _FINISHING = 3  # which way of finishing: what another way made is not read
 PARTS = ("train", "val", "test")
 
@@ -274,5 +275,7 @@ def _plain(value: object) -> object:
     """JSON of a recipe without what does not change its numbers."""
     if isinstance(value, dict):
         free = ("system", "checkpoint_every", "log_every", "seed")
-        return {name: _plain(item) for name, item in value.items() if name not in free}
+        absent = object()
+        kept = {name for name, item in value.items() if name not in free and item != _LATER.get(name, absent)}
+        return {name: _plain(value[name]) for name in value if name in kept}
     return value

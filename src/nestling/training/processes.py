@@ -1,0 +1,144 @@
+"""The processes of a run: one, or those that torchrun started, each with a whole model or a share of one."""
+
+from __future__ import annotations
+
+import copy
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from nestling.errors import InputError, ProcessLostError
+from nestling.training.config import TrainConfig
+from nestling.training.objective import Objective
+
+
+class Processes:
+    """This process among the others of a run.
+
+    Args:
+        config: says whether every process holds the model or a share of it.
+
+    Raises:
+        InputError: shares were asked of a single process, or of an optimizer that cannot have them.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        # Without cpu=True, accelerate on a machine without a GPU takes N processes of torchrun for N runs.
+        # Its own mixed precision is a setting of the whole process; ours is one of the run.
+        self._accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
+        self.rank, self.count = self._accelerator.process_index, self._accelerator.num_processes
+        self.main, self.device = self._accelerator.is_main_process, self._accelerator.device
+        self.sharded = config.fsdp
+        if self.sharded and self.count == 1:
+            raise InputError.of("fsdp", "off for a single process", "on", "Start several with torchrun.")
+        if self.sharded and config.optimizer == "adafactor":
+            raise InputError.of("optimizer", "adamw or sgd with fsdp", "'adafactor'")
+
+    def placed(self, objective: Objective) -> Objective:
+        """What is trained: the objective itself on this process's device, or a copy of which it holds a share."""
+        if not self.sharded:
+            return objective.to(self.device)
+        shared = copy.deepcopy(objective).to(self.device)
+        kind = self.device.type
+        mesh = init_device_mesh(kind, (self.count,))
+        for block in _blocks(shared):
+            fully_shard(block, mesh=mesh)
+        # The rest stays whole between forward and backward: losses read weights outside of any module's forward.
+        fully_shard(shared, mesh=mesh, reshard_after_forward=False)
+        return shared
+
+    def wrapped(self, placed: Objective) -> nn.Module:
+        """A module whose backward pass averages gradients over the processes."""
+        return placed if self.sharded else self._accelerator.prepare(placed)
+
+    def averaging(self, model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+        """Gradients meet in the last of a step's backward passes only."""
+        if self.count == 1:
+            return nullcontext()
+        if self.sharded:
+            cast(Any, model).set_requires_gradient_sync(last)
+            return nullcontext()
+        return nullcontext() if last else cast(Any, model).no_sync()
+
+    def mean(self, values: Tensor) -> list[float]:
+        """Of each value over the processes: all of them see a NaN, and all of them stop."""
+        found = torch.as_tensor(self._accelerator.reduce(values, reduction="mean"))
+        return found.tolist()
+
+    def gathered(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """Texts of all processes, each once, in the order of the ranks."""
+        if self.count == 1:
+            return texts
+        found = cast(list[tuple[str, ...]], [()] * self.count)
+        dist.all_gather_object(cast(Any, found), texts)
+        return tuple(dict.fromkeys(text for each in found for text in each))
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self._accelerator.wait_for_everyone()
+
+    @contextmanager
+    def losing_none(self) -> Iterator[None]:
+        """Raise `ProcessLostError` when another process ends: the connection breaks, or torchrun stops this one."""
+        if self.count == 1:
+            yield
+            return
+        with _told_of_the_end():
+            try:
+                yield
+            except (dist.DistError, dist.DistNetworkError, ConnectionError) as error:
+                raise ProcessLostError(_LOST) from error
+            except RuntimeError as error:
+                if not any(word in str(error).lower() for word in _BROKEN):
+                    raise
+                raise ProcessLostError(_LOST) from error
+
+
+_LOST = "Another process of this run has ended, or the run was told to stop. Start the same command with --resume."
+_LONG = 3  # a list of more modules is one of layers
+_BROKEN = ("connection", "gloo", "nccl", "peer", "socket", "broken pipe", "timed out")
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor of which every process has a share; to be called by all of them."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def shared_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """This process's share of a whole tensor, where `like` is a share."""
+    if not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+
+
+def _blocks(module: nn.Module) -> list[nn.Module]:
+    """The layers of a deep network: what its long lists hold."""
+    lists = [list(each.children()) for each in module.modules() if isinstance(each, nn.ModuleList)]
+    return [block for each in lists if len(each) > _LONG for block in each]
+
+
+@contextmanager
+def _told_of_the_end() -> Iterator[None]:
+    """torchrun ends the rest of a run by SIGTERM when one process is gone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise ProcessLostError(_LOST)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
