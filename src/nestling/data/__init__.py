@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from nestling.data.cache import data_folder
 from nestling.data.fashion_mnist import fashion_mnist
-from nestling.data.image_folder import ImageFolder, Unreadable, image_folder
+from nestling.data.image_folder import ImageFolder, image_folder
 from nestling.data.images import Duplicates, LabelledImages, Split, duplicates_across, split
 from nestling.data.json_vectors import read_json_vectors
 from nestling.data.tokens import Tokenizer
+from nestling.data.tree import Unreadable
 from nestling.data.vectors import check_finite, load_labels, load_vectors, save_vectors
 from nestling.data.wordnet import Glosses, wordnet
 

@@ -1,0 +1,136 @@
+"""A tree of files, one folder per class, with or without train and validation inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from nestling.errors import DataError, InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+_VALIDATION_NAMES = ("val", "validation", "valid", "test")
+
+
+class Unreadable(NamedTuple):
+    """A file that was skipped, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What was found.
+
+    Attributes:
+        train, val: class → its files, sorted; no `val` where the tree has none.
+        unreadable: folders that may not be listed.
+        loose: pictures outside every class folder.
+    """
+
+    train: dict[str, list[Path]]
+    val: dict[str, list[Path]] | None
+    unreadable: tuple[Unreadable, ...]
+    loose: int
+
+    @classmethod
+    def of(cls, root: Path) -> Tree:
+        if not root.is_dir():
+            what = "is not a folder" if root.exists() else "does not exist"
+            raise DataError(f"{root} {what}. Give a folder that holds one folder of images per class.")
+        try:
+            return cls.listed(root)
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"{root} cannot be listed: {reason}. Check its permissions.") from error
+
+    @classmethod
+    def listed(cls, root: Path) -> Tree:
+        unreadable: list[Unreadable] = []
+        train_root, val_root = _roots(root)
+        train = _class_files(train_root, unreadable)
+        val = None if val_root is None else _class_files(val_root, unreadable)
+        parts = {root, train_root, val_root or root}
+        loose = sum(_is_image(entry) for part in parts for entry in _visible(part))
+        _check_tree(root, train, val, loose)
+        return cls(train, val, tuple(unreadable), loose)
+
+    @property
+    def files(self) -> list[Path]:
+        parts = (self.train, self.val or {})
+        return [path for part in parts for name in sorted(part) for path in part[name]]
+
+
+def _roots(root: Path) -> tuple[Path, Path | None]:
+    """Where the class folders of train and of validation lie.
+
+    ``train`` is the training set when it holds folders and no images; else it is a class (there are data sets
+    of vehicles).
+    """
+    train = root / "train"
+    inside = _visible(train) if train.is_dir() else []
+    if not any(entry.is_dir() for entry in inside) or any(_is_image(entry) for entry in inside):
+        return root, None
+    beside = (root / name for name in _VALIDATION_NAMES)
+    return train, next((folder for folder in beside if folder.is_dir()), None)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """The entries of a folder, sorted, without the hidden ones; an OSError if it may not be listed."""
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _is_image(entry: Path) -> bool:
+    """By its name; a folder named ``x.png`` is a folder, a dangling link so named an unreadable image."""
+    return entry.suffix.lower() in SUFFIXES and not entry.is_dir()
+
+
+def _class_files(root: Path, unreadable: list[Unreadable]) -> dict[str, list[Path]]:
+    """The image files of every class folder. Links are followed, but never into a folder above or twice."""
+    above = {_identity(folder) for folder in (root.resolve(), *root.resolve().parents)}
+    folders = [entry for entry in _visible(root) if entry.is_dir()]
+    return {folder.name: list(_walk(folder, set(above), unreadable)) for folder in folders}
+
+
+def _walk(folder: Path, seen: set[tuple[int, int]], unreadable: list[Unreadable]) -> Iterator[Path]:
+    pending = [folder]
+    while pending:  # not recursive: a deep tree must not exhaust the stack
+        here = pending.pop()
+        try:
+            identity = _identity(here)
+            entries = [] if identity in seen else _visible(here)
+        except OSError as error:
+            unreadable.append(Unreadable(str(here), error.strerror or str(error)))
+            continue
+        seen.add(identity)
+        yield from (entry for entry in entries if _is_image(entry))
+        pending.extend(entry for entry in reversed(entries) if entry.is_dir())
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _check_tree(root: Path, train: dict[str, list[Path]], val: dict[str, list[Path]] | None, loose: int) -> None:
+    if not any(train.values()):
+        found = f"only {loose} outside class folders" if loose else "none"
+        raise DataError(
+            f"{root} must hold images in one folder per class; found {found}. "
+            f"Put them in {root}/<class>/ with one of the endings {' '.join(SUFFIXES)}."
+        )
+    if len(train) == 1:
+        raise InputError.of(
+            "folder",
+            "a tree of at least two classes",
+            f"only {next(iter(train))!r}",
+            "With one class there is nothing to learn.",
+        )
+    unknown = sorted((val or {}).keys() - train.keys())
+    if unknown:
+        raise DataError(
+            f"The validation folder has the class {unknown[0]!r}, which train lacks. "
+            "Add its images to train or remove the folder."
+        )
