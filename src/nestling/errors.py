@@ -99,6 +99,9 @@ EXTRAS = {
     "PIL": "images",
     "resvg_py": "images",
     "pyarrow": "parquet",
+    "webdataset": "data",
+    "braceexpand": "data",
+    "datasets": "data",
     "matplotlib": "report",
 }
 """Optional module → the extra of Nestling that brings it."""

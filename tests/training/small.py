@@ -8,17 +8,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from nestling.data.decoding import View
+from nestling.data.picture_files import picture_files
+from nestling.data.shards import open_shards, write_shards
 from nestling.models import Classifier, DualEncoder, Encoder, NestedLinear, ResidualEncoder
 from nestling.nesting import Nesting
 from nestling.training import (
     ArrayFeed,
     ClassificationObjective,
     ContrastiveObjective,
+    Feed,
     Objective,
     TrainConfig,
     TrainResult,
+    WorkerFeed,
     fit,
 )
 
@@ -110,26 +116,42 @@ class WordEncoder(Encoder):
         return x
 
 
-Kind = Callable[[], tuple[Objective, tuple[np.ndarray, np.ndarray], dict[str, Any]]]
+Found = tuple[Objective, Feed, dict[str, Any]]
 
 
-def _classification(**changes: Any) -> tuple[Objective, tuple[np.ndarray, np.ndarray], dict[str, Any]]:
-    return plain_objective(), data(), changes
+def _classification(folder: Path, **changes: Any) -> Found:
+    return plain_objective(), ArrayFeed(*data()), changes
 
 
-def _contrastive(**changes: Any) -> tuple[Objective, tuple[np.ndarray, np.ndarray], dict[str, Any]]:
+def _contrastive(folder: Path, **changes: Any) -> Found:
     """Four captions for 64 pictures: most rows of a batch are false negatives of another process's rows."""
     generator = torch.Generator().manual_seed(1)
     pictures, words = PlainEncoder(generator=generator), WordEncoder(generator=generator)
     model = DualEncoder(pictures, words, Nesting((2, 8)), generator=generator)
     captions = torch.tensor([[0, 1], [1, 2], [2, 3], [3, 0]])
-    return ContrastiveObjective(model, captions), data(), changes
+    return ContrastiveObjective(model, captions), ArrayFeed(*data()), changes
 
 
-KINDS: dict[str, Kind] = {
+def _shards(folder: Path, **changes: Any) -> Found:
+    """Pictures in files, in 13 shards: one is missing, one ends early."""
+    if not (folder / "shards").exists():
+        images, labels = data()
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            (folder / "tree" / str(label)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0]).save(folder / "tree" / str(label) / f"{i:02d}.png")
+        files = picture_files(folder / "tree", VIEW, val_fraction=0).train
+        write_shards(files.paths, files.labels.tolist(), folder / "shards", classes=files.classes, most=5)
+        path = folder / "shards" / "000003.tar"
+        path.write_bytes(path.read_bytes()[:3000])
+    return plain_objective(), WorkerFeed(open_shards(str(folder / "shards"), VIEW), workers=2), changes
+
+
+VIEW = View(side=SIDE, channels=1, crop=0.5)
+KINDS: dict[str, Callable[[Path], Found]] = {
     "classification": _classification,
     "contrastive": _contrastive,
-    "contrastive-fsdp": lambda: _contrastive(fsdp=True),
-    "accumulated": lambda: _classification(accumulate=4),
+    "contrastive-fsdp": lambda folder: _contrastive(folder, fsdp=True),
+    "accumulated": lambda folder: _classification(folder, accumulate=4),
+    "shards": _shards,
 }
 """What several processes are tried on: an objective, its data, and changes of the configuration."""

@@ -87,9 +87,9 @@ def test_a_batch_in_parts_gives_the_weights_of_a_whole_one() -> None:
 def test_parts_that_cannot_be_are_refused() -> None:
     with pytest.raises(InputError, match="accumulate must be a divisor of each process's 16 samples; got 3"):
         _fit(small.plain_objective(), small.config(accumulate=3))
-    objective, arrays, changes = small.KINDS["contrastive"]()
+    objective, feed, changes = small.KINDS["contrastive"](Path())
     with pytest.raises(InputError, match="accumulate must be 1 for a loss that compares all rows"):
-        fit(objective, ArrayFeed(*arrays), small.config(**changes, accumulate=2))
+        fit(objective, feed, small.config(**changes, accumulate=2))
     with pytest.raises(InputError, match="fsdp must be off for a single process"):
         _fit(small.plain_objective(), small.config(fsdp=True))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 from nestling.errors import InputError, ShapeError
 
@@ -125,20 +125,27 @@ def split(images: LabelledImages, *, fraction: float | int, seed: int) -> Split:
     Raises:
         InputError: the fraction or the seed is outside its range.
     """
+    held, singles = held_out(images.labels, len(images.classes), fraction=fraction, seed=seed)
+    return Split(images.take(~held), images.take(held), tuple(images.classes[i] for i in singles))
+
+
+def held_out(
+    labels: Int64[np.ndarray, " n"], classes: int, *, fraction: float | int, seed: int
+) -> tuple[Bool[np.ndarray, " n"], list[int]]:
+    """Which rows `split` holds out, and the classes that have one row; arguments and errors as there."""
     if not 0 < fraction < 1:
         raise InputError.of("fraction", "between 0 and 1, both excluded", fraction)
     if seed < 0:
         raise InputError.of("seed", "zero or positive", seed)
-    held = np.zeros(len(images), dtype=bool)
-    singles: list[str] = []
-    for label, name in enumerate(images.classes):
-        rows = np.flatnonzero(images.labels == label)
+    held, singles = np.zeros(len(labels), dtype=bool), list[int]()
+    for label in range(classes):
+        rows = np.flatnonzero(labels == label)
         if len(rows) == 1:
-            singles.append(name)
+            singles.append(label)
         elif len(rows) > 1:
             count = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
             held[np.random.default_rng((seed, label)).permutation(rows)[:count]] = True
-    return Split(images.take(~held), images.take(held), tuple(singles))
+    return held, singles
 
 
 def _digest(image: np.ndarray) -> bytes:

@@ -9,6 +9,7 @@ from nestling.training.log import LogRow
 from nestling.training.masking import Masked, MaskedLanguageObjective, Masking
 from nestling.training.objective import ClassificationObjective, ContrastiveObjective, Objective
 from nestling.training.schedule import learning_rate
+from nestling.training.worker_feed import WorkerFeed
 
 __all__ = [
     "ArrayFeed",
@@ -24,6 +25,7 @@ __all__ = [
     "Progress",
     "TrainConfig",
     "TrainResult",
+    "WorkerFeed",
     "finish",
     "fit",
     "learning_rate",

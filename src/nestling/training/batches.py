@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from nestling.data.draws import AUGMENT, MODEL, ORDER, PREFIXES, drawn
+from nestling.data.samples import Order
 from nestling.errors import InputError
 from nestling.training.config import TrainConfig
 
@@ -62,7 +63,12 @@ class Batches:
         """The permutation of an epoch."""
         return drawn(self.config.seed, ORDER, epoch).permutation(self.count)
 
-    def positions(self, order: Int64[np.ndarray, " n"], step: int) -> Int64[np.ndarray, " s"]:
+    @property
+    def share(self) -> int:
+        """Samples a step of this process."""
+        return self.config.batch_size // self.world
+
+    def positions(self, order: Order, step: int) -> Int64[np.ndarray, " s"]:
         """Which samples this process takes at a step, given the order of the step's epoch."""
         size = self.config.batch_size
         first = step % self.per_epoch * size
@@ -101,8 +107,7 @@ class Batches:
         return int(drawn(*(key if part == 0 else (*key, part))).integers(2**63))
 
     def _mine(self) -> slice:
-        share = self.config.batch_size // self.world
-        return slice(self.rank * share, (self.rank + 1) * share)
+        return slice(self.rank * self.share, (self.rank + 1) * self.share)
 
 
 def crop(
