@@ -103,6 +103,9 @@ EXTRAS = {
     "braceexpand": "data",
     "datasets": "data",
     "matplotlib": "report",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "onnxruntime": "onnx",
 }
 """Optional module → the extra of Nestling that brings it."""
 

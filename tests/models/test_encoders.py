@@ -115,6 +115,31 @@ def test_evaluation_is_deterministic_and_leaves_the_weights(case: Case) -> None:
 
 
 @each
+@pytest.mark.parametrize("what", ["all", "last", "none"])
+def test_only_what_is_tuned_changes(case: Case, what: str) -> None:
+    """With its statistics: what is not tuned computes in training what it computes in use."""
+    encoder, head = case.build(), NestedLinear(Nesting((2, case.width)), 3)
+    encoder.tune(what)
+    model = Classifier(encoder, head).train()
+    before = {name: t.clone() for name, t in encoder.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    model.loss(case.inputs(), torch.tensor([0, 1, 2, 0, 1])).total.backward()
+    optimizer.step()
+    changed = {name for name, t in encoder.state_dict().items() if not torch.equal(t, before[name])}
+    last = {
+        f"{path}.{name}"
+        for path, module in encoder.named_modules()
+        if module in encoder.last_block()
+        for name in module.state_dict()
+    }
+    assert (changed == set()) == (what == "none")
+    assert changed <= last or what == "all"
+    assert what != "last" or len(changed) > len(last) / 2
+    with pytest.raises(InputError, match="one of all, last, none"):
+        encoder.tune("some")
+
+
+@each
 def test_rotated_twice_the_features_turn_twice(case: Case) -> None:
     encoder, inputs = case.build().eval(), case.inputs()
     generator = torch.Generator().manual_seed(2)

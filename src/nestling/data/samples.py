@@ -98,6 +98,19 @@ class Samples(ABC):
         inputs = np.stack([sample.input for sample in found])
         return Chunk(inputs, np.stack([np.asarray(sample.target) for sample in found]), tuple(faults))
 
+    def readable(self, rows: Sequence[int] | Int64[np.ndarray, " s"]) -> tuple[Int64[np.ndarray, " r"], Chunk]:
+        """Which of the rows can be read, and what they hold; nothing is drawn, and nothing stands in.
+
+        Raises:
+            DataError: `strict`, and a sample cannot be read.
+        """
+        found = [(int(row), self._drawn(int(row), None, 0)) for row in rows]
+        good = [(row, sample) for row, sample in found if isinstance(sample, Sample)]
+        faults = tuple(sample for _, sample in found if isinstance(sample, Fault))
+        inputs = np.stack([sample.input for _, sample in good]) if good else np.empty((0, 0))
+        targets = np.stack([np.asarray(sample.target) for _, sample in good]) if good else np.empty(0)
+        return np.array([row for row, _ in good], np.int64), Chunk(inputs, targets, faults)
+
     def _drawn(self, row: int, seed: int | None, epoch: int) -> Sample | Fault:
         found = self.one(row, epoch, None if seed is None else drawn(seed, PICTURE, epoch, row))
         if self.strict and isinstance(found, Fault):

@@ -9,7 +9,7 @@ from nestling.training.log import LogRow
 from nestling.training.masking import Masked, MaskedLanguageObjective, Masking
 from nestling.training.objective import ClassificationObjective, ContrastiveObjective, Objective
 from nestling.training.schedule import learning_rate
-from nestling.training.worker_feed import WorkerFeed
+from nestling.training.worker_feed import Passage, WorkerFeed, in_order
 
 __all__ = [
     "ArrayFeed",
@@ -22,11 +22,13 @@ __all__ = [
     "MaskedLanguageObjective",
     "Masking",
     "Objective",
+    "Passage",
     "Progress",
     "TrainConfig",
     "TrainResult",
     "WorkerFeed",
     "finish",
     "fit",
+    "in_order",
     "learning_rate",
 ]

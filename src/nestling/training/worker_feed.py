@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -65,7 +67,61 @@ class WorkerFeed(Feed):
             yield torch.cat([inputs for inputs, *_ in found]), torch.cat([targets for _, targets, _ in found])
 
 
-def _as_it_is(part: Part | str) -> Part | str:
+class Passage(NamedTuple):
+    """Samples in their order, without those that cannot be read.
+
+    Attributes:
+        rows: (s,) which they are; inputs: (s, …); targets: (s, …).
+        faults: what was left out, with reasons.
+    """
+
+    rows: Tensor
+    inputs: Tensor
+    targets: Tensor
+    faults: tuple[str, ...]
+
+
+def in_order(
+    samples: Samples, rows: Sequence[int] | Int64[np.ndarray, " r"], *, batch_size: int, workers: int | None = None
+) -> Generator[Passage]:
+    """Read these rows once, ahead of who uses them, in constant memory.
+
+    Raises:
+        DataError: the samples are strict, and one cannot be read.
+    """
+    count = WorkerFeed(samples, workers=workers).workers
+    loader = DataLoader(
+        _Rows(samples, [np.asarray(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]),
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=count,
+        prefetch_factor=None if count == 0 else _AHEAD,
+        multiprocessing_context=None if count == 0 else multiprocessing.get_context("forkserver"),
+    )
+    for found in cast("Iterator[Passage | str]", iter(loader)):
+        if isinstance(found, str):
+            raise DataError(found)
+        yield found
+
+
+@dataclass
+class _Rows(Dataset["Passage | str"]):
+    samples: Samples
+    batches: list[Int64[np.ndarray, " s"]]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, place: int) -> Passage | str:
+        try:
+            rows, chunk = self.samples.readable(self.batches[place])
+        except DataError as error:
+            return str(error)
+        numbers, inputs, targets = (torch.from_numpy(each) for each in (rows, chunk.inputs, chunk.targets))
+        return Passage(numbers, inputs, targets, tuple(str(fault) for fault in chunk.faults))
+
+
+def _as_it_is(part: Any) -> Any:
     return part
 
 

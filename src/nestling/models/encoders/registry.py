@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from nestling.errors import InputError
 
+TUNED = ("all", "last", "none")
+
 
 class Encoder(nn.Module):
     """Images (or whatever it reads) in, features (b, width) out.
@@ -28,6 +30,33 @@ class Encoder(nn.Module):
     @abstractmethod
     def forward(self, inputs: Tensor) -> Tensor:
         """Features (b, width) of a batch."""
+
+    def last_block(self) -> tuple[nn.Module, ...]:
+        """What stands last before the features, for fine-tuning: all of it where nothing is said."""
+        return (self,)
+
+    def tune(self, what: str) -> None:
+        """Choose what is trained: "all"; "last", the last block; or "none", and the head learns alone.
+
+        What is not trained also keeps its batch norms' statistics and drops nothing out.
+
+        Raises:
+            InputError: another word.
+        """
+        if what not in TUNED:
+            raise InputError.of("what is tuned", f"one of {', '.join(TUNED)}", repr(what))
+        self.requires_grad_(what == "all")
+        for block in self.last_block() if what == "last" else ():
+            block.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """As of a module; parts of which nothing is trained stay in evaluation mode."""
+        super().train(mode)
+        for part in self.modules() if mode else ():
+            trained = [p.requires_grad for p in part.parameters()]
+            if trained and not any(trained) and part is not self:
+                part.train(False)
+        return self
 
     def rotated(self, rotation: Tensor) -> Encoder:
         """The same encoder with features R · f(x), for R (width, width); this one is left as it is.

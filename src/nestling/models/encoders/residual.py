@@ -95,6 +95,10 @@ class ResidualEncoder(Encoder):
         maps = self.shrink(self.stem(self._normalised(inputs)))
         return self.norm(self.out(self.stages(maps).mean(dim=(2, 3))))
 
+    def last_block(self) -> tuple[nn.Module, ...]:
+        """The last stage, and the map behind it."""
+        return (self.stages[-1], self.out, self.norm)
+
     @torch.no_grad()
     def rotated(self, rotation: Float[Tensor, "d d"]) -> ResidualEncoder:
         """An encoder whose features are R · f(x) in evaluation mode; R goes into the last linear map."""
@@ -105,7 +109,8 @@ class ResidualEncoder(Encoder):
         own = {name: t for name, t in self.state_dict().items() if not name.startswith(("out.", "norm."))}
         last = {"out.weight": rotation.double() @ weight, "out.bias": rotation.double() @ bias}
         turned.load_state_dict(own | {name: t.to(self.mean.dtype) for name, t in last.items()})
-        return turned.to(self.mean.device).train(self.training)
+        turned.to(self.mean.device).train(self.training)
+        return turned
 
     def _last_map(self) -> tuple[Float[Tensor, "d s"], Float[Tensor, " d"]]:
         """The weight and bias, in float64, that lead from the pooled maps to the features."""

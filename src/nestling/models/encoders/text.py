@@ -68,6 +68,10 @@ class BertEncoder(Backbone):
         net, fields = pretrained("BertModel", "bert", source, add_pooling_layer=False)
         return cls(fields, pooling=pooling, _network=net).eval()
 
+    def last_block(self) -> tuple[nn.Module, ...]:
+        """The last layer."""
+        return (cast(Any, self.network).encoder.layer[-1], self.out)
+
     def pooled(self, inputs: Int[Tensor, "b t"]) -> Float[Tensor, "b d"]:
         """One vector per text.
 

@@ -128,6 +128,10 @@ class ResNetEncoder(PictureBackbone):
         net, fields = pretrained("ResNetModel", "resnet", source)
         return cls(fields, **_statistics(source), _network=net).eval()
 
+    def last_block(self) -> tuple[nn.Module, ...]:
+        """The last stage."""
+        return (cast(Any, self.network).encoder.stages[-1], self.out)
+
     def pooled(self, inputs: Tensor) -> Float[Tensor, "b d"]:
         """The mean of the last maps."""
         return self.network(self.normalised(inputs)).pooler_output.flatten(1)
@@ -180,6 +184,11 @@ class ViTEncoder(PictureBackbone):
         """As `ResNetEncoder.from_pretrained`."""
         net, fields = pretrained("ViTModel", "vit", source, add_pooling_layer=False)
         return cls(fields, **_statistics(source), _network=net).eval()
+
+    def last_block(self) -> tuple[nn.Module, ...]:
+        """The last layer, and the norm behind it."""
+        net = cast(Any, self.network)
+        return (net.layers[-1], net.layernorm, self.out)
 
     def pooled(self, inputs: Tensor) -> Float[Tensor, "b d"]:
         """The class token."""
@@ -237,6 +246,11 @@ class EfficientNetLite0(PictureBackbone):
             line = (str(error).splitlines() or [""])[0][:160]
             raise CheckpointError(f"{source} does not hold the weights of EfficientNet-Lite0 ({line}).") from error
         return encoder.eval()
+
+    def last_block(self) -> tuple[nn.Module, ...]:
+        """The last block, and the convolution behind it."""
+        net = cast(Any, self.network)
+        return (net._blocks[-1], net._conv_head, net._bn1, self.out)
 
     def pooled(self, inputs: Tensor) -> Float[Tensor, "b d"]:
         """The mean of the last maps."""
