@@ -28,7 +28,8 @@ BELOW: dict[str, set[str]] = {
     "evaluation": {"nesting", "metrics", "search", "files"},
     "training": {"losses", "models", "data"},
     "baselines": {"training", "models", "evaluation"},
-    "studies": {"baselines"},
+    "integrations": {"models", "evaluation"},
+    "studies": {"baselines", "integrations"},
     "cli": {"studies"},
 }
 TORCH_FREE = ("errors", "nesting", "files", "metrics", "data", "search", "evaluation")

@@ -15,7 +15,8 @@ import pytest
 import nestling
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("losses", "models", "data", "data.icons", "training", "search", "evaluation", "baselines")
+PACKAGES = ("losses", "models", "data", "data.icons", "data.shards", "training", "search", "evaluation", "baselines")
+PACKAGES += ("integrations",)
 
 
 def documented(section: str) -> set[str]:

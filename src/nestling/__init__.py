@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nestling import baselines, data, errors, evaluation, losses, metrics, models, search, training
+    from nestling import baselines, data, errors, evaluation, integrations, losses, metrics, models, search, training
     from nestling.nesting import Nesting, prefix, truncate
     from nestling.search.funnel import funnel
     from nestling.search.index import Index
@@ -27,7 +27,18 @@ _HOME = {
     "Plan": "nestling.search.plan",
     "funnel": "nestling.search.funnel",
 }
-_PACKAGES = ("baselines", "data", "errors", "evaluation", "losses", "metrics", "models", "search", "training")
+_PACKAGES = (
+    "baselines",
+    "data",
+    "errors",
+    "evaluation",
+    "integrations",
+    "losses",
+    "metrics",
+    "models",
+    "search",
+    "training",
+)
 
 __all__ = [
     "Index",
@@ -39,6 +50,7 @@ __all__ = [
     "errors",
     "evaluation",
     "funnel",
+    "integrations",
     "losses",
     "metrics",
     "models",

@@ -13,6 +13,7 @@ NestlingError
 ├── IndexLockedError               another process is writing to the index
 ├── TrainingDivergedError          the loss became NaN or infinite
 ├── ProcessLostError               another process of a run has ended
+├── ExportError                    a model cannot be exported so that it answers as it does here
 └── MissingExtraError (ImportError) an optional dependency is not installed
 
 Every message is one sentence that tells what is wrong, then what to do about it.
@@ -82,6 +83,10 @@ class TrainingDivergedError(NestlingError):
 
 class ProcessLostError(NestlingError):
     """Another process of a run has ended."""
+
+
+class ExportError(NestlingError):
+    """A model cannot be exported so that it answers as it does here."""
 
 
 class MissingExtraError(NestlingError, ImportError):

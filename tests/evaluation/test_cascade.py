@@ -39,8 +39,8 @@ def softmax(z: np.ndarray) -> np.ndarray:
 
 def naive(
     logits: list[np.ndarray], thresholds: tuple[float, ...], temperatures: tuple[float, ...], carry: float = 0.0
-) -> list[tuple[int, int]]:
-    """(class, place) of each item, by a loop."""
+) -> list[tuple[int, int, float]]:
+    """(class, place, how sure) of each item, by a loop."""
     found = []
     for i in range(len(logits[0])):
         for k in range(len(logits)):
@@ -48,7 +48,7 @@ def naive(
             logs = [np.log(softmax(logits[j][i] / temperatures[j])) for j in range(k + 1)]
             heard = softmax(sum(share * log for share, log in zip(shares / shares.sum(), logs, strict=True)))
             if k == len(logits) - 1 or heard.max() > thresholds[k]:
-                found.append((int(heard.argmax()), k))
+                found.append((int(heard.argmax()), k, float(heard.max())))
                 break
     return found
 
@@ -58,10 +58,11 @@ def test_a_cascade_answers_as_the_loop_does(carry: float) -> None:
     logits, _ = drawn(300, 0)
     one = Cascade(NESTING, (0.9, 0.7, np.inf), (1.0, 1.0, 0.5, 1.0), carry=carry)
     answers = one.answers(logits)
-    assert list(zip(answers.predicted.tolist(), answers.used.tolist(), strict=True)) == naive(
-        logits, one.thresholds, one.temperatures, carry
-    )
+    found = naive(logits, one.thresholds, one.temperatures, carry)
+    assert answers.predicted.tolist() == [predicted for predicted, _, _ in found]
+    assert answers.used.tolist() == [place for _, place, _ in found]
     assert set(answers.used.tolist()) == {0, 1, 3}
+    assert answers.confidence.tolist() == pytest.approx([sure for _, _, sure in found])
 
 
 def test_dims_are_counted_both_ways() -> None:
@@ -76,7 +77,7 @@ def test_the_papers_rule_by_a_double_loop() -> None:
         best, at = -1.0, 0.0
         for t in np.linspace(0.1, 1, 100):
             pair = naive(logits[i : i + 2], (t,), (1.0, 1.0))
-            accuracy = np.mean([predicted == label for (predicted, _), label in zip(pair, labels, strict=True)])
+            accuracy = np.mean([predicted == label for (predicted, *_), label in zip(pair, labels, strict=True)])
             if accuracy > best:
                 best, at = float(accuracy), float(t)
         assert threshold == at
@@ -194,6 +195,25 @@ def test_the_oracle_by_a_loop() -> None:
         right += first is not None
         dims += NESTING.dims[3 if first is None else first]
     assert oracle(predicted, labels, NESTING) == (right / 200, dims / 200)
+
+
+@pytest.mark.parametrize(("n", "heat"), [(40, 1.0), (400, 1.0), (3000, 1.0), (400, 0.0)])
+def test_what_is_told_to_be_promisable_is_and_a_little_more_is_not(n: int, heat: float) -> None:
+    logits, labels = drawn(n, 3, heat=heat)
+    with pytest.raises(InputError, match="here at most") as refused:
+        fit(logits, labels, NESTING, target_accuracy=0.9999)
+    most = float(str(refused.value).split("here at most ")[1].split(";")[0])
+    assert 0 < most < float(np.mean(logits[-1].argmax(1) == labels)) + 0.1
+    assert fit(logits, labels, NESTING, target_accuracy=most).promised == most
+    with pytest.raises(InputError, match=f"here at most {most:g};"):
+        fit(logits, labels, NESTING, target_accuracy=most + 2e-4)
+
+
+def test_where_nothing_is_right_nothing_can_be_promised() -> None:
+    logits, labels = drawn(20, 3)
+    wrong = [np.where(np.arange(10) == labels[:, None], -9.0, z) for z in logits]
+    with pytest.raises(InputError, match=r"promisable with confidence 0\.95, here at most 0;"):
+        fit(wrong, labels, NESTING, target_accuracy=0.1)
 
 
 def test_what_is_refused() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from nestling.errors import InputError, ShapeError
-from nestling.models import ResidualEncoder
+from nestling.errors import CheckpointError, InputError, ShapeError
+from nestling.models import ResidualEncoder, load, save
 from nestling.models.dual import DualEncoder
 from nestling.models.encoders.text import BertEncoder
 from nestling.nesting import Nesting
@@ -88,3 +91,21 @@ def test_training_brings_pictures_and_their_captions_together_at_every_prefix() 
 def test_groups_must_be_one_per_caption() -> None:
     with pytest.raises(ShapeError, match=r"groups must be one per caption \(8\)"):
         ContrastiveObjective(_model(), _pairs()[1], torch.zeros(3, dtype=torch.int64))
+
+
+def test_its_folder_gives_it_back(tmp_path: Path) -> None:
+    model = _model().eval()
+    save(model, tmp_path)
+    again = load(tmp_path, DualEncoder)
+    pixels, captions, _ = _pairs(6)
+    assert np.array_equal(again.encode_images(pixels), model.encode_images(pixels))
+    assert np.array_equal(again.encode_texts(captions), model.encode_texts(captions))
+    assert again.temperature == model.temperature
+    with pytest.raises(CheckpointError, match="holds a DualEncoder, not a Classifier"):
+        load(tmp_path)
+    path = tmp_path / "model.json"
+    about = json.loads(path.read_text())
+    for wrong in ({"nesting": [4, 10**12]}, {"kind": "trio"}, {"text": {}}, {"image": about["text"]}):
+        path.write_text(json.dumps({**about, **wrong}))
+        with pytest.raises(CheckpointError):
+            load(tmp_path, DualEncoder)

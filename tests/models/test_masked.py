@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from nestling.errors import InputError
+from nestling.errors import CheckpointError, InputError
+from nestling.models import DualEncoder, load, save
 from nestling.models.encoders.text import BertEncoder
 from nestling.models.masked import MaskedLanguageModel
 from nestling.nesting import Nesting
@@ -59,3 +62,15 @@ def test_a_single_dim_reads_only_its_own() -> None:
     assert model(ids, hidden).shape == (int(hidden.sum()), 6)
     with pytest.raises(InputError, match="at most as wide as the encoder"):
         masked_model(Nesting((24,)))
+
+
+def test_its_folder_gives_it_back(tmp_path: Path) -> None:
+    model = masked_model().eval()
+    save(model, tmp_path)
+    again = load(tmp_path, MaskedLanguageModel)
+    ids, hidden = masked_texts(4), torch.zeros(masked_texts(4).shape, dtype=torch.bool)
+    hidden[:, 1] = True
+    assert torch.equal(again(ids, hidden), model(ids, hidden))
+    assert again.nesting == model.nesting
+    with pytest.raises(CheckpointError, match="holds a MaskedLanguageModel, not a DualEncoder"):
+        load(tmp_path, DualEncoder)

@@ -12,6 +12,7 @@ import torch
 from nestling.errors import CheckpointError, InputError
 from nestling.models import Classifier, NestedLinear, ResidualEncoder, load, save
 from nestling.models import tensors as model_tensors
+from nestling.models.store import identity
 from nestling.nesting import Nesting
 
 
@@ -46,6 +47,17 @@ def test_equal_models_are_equal_files(tmp_path: Path) -> None:
         save(_model(seed=0), tmp_path / str(i))
         names |= {path.name for path in (tmp_path / str(i)).glob("weights-*")}
     assert len(names) == 1
+
+
+def test_the_identity_is_of_weights_and_description(tmp_path: Path) -> None:
+    model = _model()
+    save(model, tmp_path)
+    assert identity(load(tmp_path)) == identity(model) == identity(_model())
+    others = [_model(seed=1), _model(tied=True), _model(bias=False), _model(), _model()]
+    others[3].classes = ("shoe", "bag", "summer")
+    with torch.no_grad():
+        next(others[4].parameters()).view(-1)[0] += 1e-3
+    assert len({identity(each) for each in (model, *others)}) == 6
 
 
 def test_saving_again_replaces_and_leaves_two_files(tmp_path: Path) -> None:

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from nestling.cli import data, demo, encode, evaluate, finish, index, reproduce, search, train, tune
+from nestling.cli import (
+    data,
+    demo,
+    encode,
+    evaluate,
+    export,
+    finish,
+    index,
+    predict,
+    recipe,
+    reproduce,
+    search,
+    train,
+    tune,
+)
 from nestling.errors import NestlingError, missing_extra
 
 app = typer.Typer(
@@ -18,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (demo, data, train, finish, encode, evaluate, index, tune, search, reproduce):
+for command in (demo, data, train, finish, encode, predict, export, evaluate, index, tune, search, reproduce, recipe):
     command.add_to(app)
 
 

@@ -15,6 +15,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(help="Fetch and check data sets.", no_args_is_help=True)
     group.command(name="fashion-mnist")(fashion_mnist_)
     group.command(name="icons")(icons_)
+    group.command(name="shard")(shard)
     app.add_typer(group, name="data")
 
 
@@ -35,16 +36,54 @@ def fashion_mnist_() -> None:
 def icons_(
     size: Annotated[int, typer.Option(help="Pixels of a side: 32 or 64.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the families drawn for validation and test.")] = 0,
-    sheet: Annotated[Path | None, typer.Option(help="Write a PNG with icons of some classes here.")] = None,
+    captions: Annotated[
+        bool, typer.Option("--captions", help="All icons, with captions: for training on images and texts.")
+    ] = False,
+    sheet: Annotated[Path | None, typer.Option(help="Write a PNG with some of the icons here.")] = None,
 ) -> None:
     """Fetch 280,000 SVG icons (104 MB, by npm), draw those of the classes that many designers draw, and check them.
 
-    What an icon shows is its class. Drawing takes about a minute, once.
+    What an icon shows is its class. Drawing takes about a minute, once; three with --captions, which takes the icons
+    that few designers draw too, and tells all of them in words.
 
     Example: `nestling data icons --sheet icons.png`
     """
+    from nestling.studies.icon_captions import caption_sheet, captioned, tell_captioned
     from nestling.studies.icon_data import contact_sheet, described
 
-    described(size, seed, ConsoleWatch())
-    if sheet is not None:
-        contact_sheet(size, seed, sheet)
+    watch = ConsoleWatch()
+    if captions:
+        data = captioned(size, seed, watch)
+        tell_captioned(data, seed, watch)
+        if sheet is not None:
+            caption_sheet(data, seed, sheet)
+    else:
+        described(size, seed, watch)
+        if sheet is not None:
+            contact_sheet(size, seed, sheet)
+
+
+def shard(
+    folder: Annotated[Path, typer.Argument(help="One folder per class, or what the table of captions speaks of.")],
+    out: Annotated[Path, typer.Option(help="Folder of the shards.")] = Path("shards"),
+    captions: Annotated[
+        Path | None, typer.Option(help="CSV, TSV or JSON lines with file and caption: texts instead of classes.")
+    ] = None,
+    val_fraction: Annotated[float, typer.Option(help="Of each class, when there is no val/.")] = 0.1,
+    per_shard: Annotated[int, typer.Option(help="Samples of a shard.", min=1)] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of the order of the samples.", min=0)] = 0,
+) -> None:
+    """Write pictures as WebDataset shards, for data that are streamed: tar files of samples in random order.
+
+    Example: `nestling data shard photos/ --out shards`, then `nestling train --images shards`
+    """
+    from nestling.studies.sharding import shard_captions, shard_tree, tell_written
+
+    watch = ConsoleWatch()
+    if captions is None:
+        written = shard_tree(folder, out, val_fraction=val_fraction, most=per_shard, seed=seed, watch=watch)
+    else:
+        written = {"all": shard_captions(captions, folder, out, most=per_shard, seed=seed, watch=watch)}
+    tell_written(written, watch)
+    if captions is None:
+        watch.say(f"Next: nestling train --images {out}")

@@ -17,19 +17,29 @@ def add_to(app: typer.Typer) -> None:
 
 def encode(
     run: Annotated[Path, typer.Argument(help="A run of `nestling train`, or a saved model's folder.")],
-    images: Annotated[Path, typer.Option(help="One folder per class of PNG or JPEG.")],
-    out: Annotated[Path, typer.Option(help="Folder for the .npy files.")] = Path("vectors"),
+    data: Annotated[str, typer.Argument(help="A tree of images, or shards.")],
+    out: Annotated[Path, typer.Option(help="A .npy or .parquet file, or a folder for the run's split.")] = Path(
+        "vectors"
+    ),
+    workers: Annotated[int | None, typer.Option(help="Decoding processes of each process.", min=0)] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the written paths as a JSON line.")] = False,
 ) -> None:
-    """Turn images into vectors with a trained model, split as its training split them.
+    """Turn images into vectors with a trained model.
 
-    Example: `nestling encode runs/photos --images photos/ --out vectors`
+    Into a file: all images of any tree or of shards, whatever their number; memory stays the same, and the same command
+    goes on after a kill. Into a folder: train and validation apart, as the run split them.
+
+    Example: `nestling encode runs/photos photos/ --out vectors`; many: `torchrun --nproc-per-node 2 -m nestling encode
+    runs/photos more/ --out more.parquet`
     """
-    from nestling.studies.image_run import encode_images
+    from nestling.studies.images import encode_images, encode_to_file, is_vector_file
 
     watch = ConsoleWatch(quiet=as_json)
-    written = encode_images(run, images, out, strict=strict, watch=watch)
+    if is_vector_file(out):
+        written = encode_to_file(run, data, out, strict=strict, workers=workers, watch=watch)
+    else:
+        written = encode_images(run, data, out, strict=strict, workers=workers, watch=watch)
     if as_json:
         print_json({"written": [str(path) for path in written]})
         return

@@ -17,7 +17,7 @@ def add_to(app: typer.Typer) -> None:
 
 def finish(
     run: Annotated[Path, typer.Argument(help="A run of `nestling train`, or a saved model's folder.")],
-    images: Annotated[Path, typer.Option(help="What it was trained on: one folder per class.")],
+    images: Annotated[str, typer.Option(help="What it was trained on: one folder per class, or shards.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the finished model.  [default: RUN/finished]")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the features, some seconds each.", min=2)] = 12,
     seed: Annotated[int, typer.Option(help="Of the order of the images.", min=0)] = 0,
@@ -28,7 +28,7 @@ def finish(
 
     A minute's work on frozen features. Example: `nestling finish runs/photos --images photos/`
     """
-    from nestling.studies.image_run import finish_images
+    from nestling.studies.images import finish_images
 
     watch = ConsoleWatch(quiet=as_json)
     folder = out or run / "finished"
@@ -40,4 +40,4 @@ def finish(
     watch.prefix_table("Before, validation images, %", before)
     watch.prefix_table("Finished, validation images, %", after)
     watch.say(f"Finished model {folder / 'model'}")
-    watch.say(f"Next: nestling encode {folder} --images {images} --out vectors")
+    watch.say(f"Next: nestling encode {folder} {images} --out vectors")

@@ -7,10 +7,13 @@ Pillow and pyarrow load only when a function that needs them is called.
 from __future__ import annotations
 
 from nestling.data.cache import data_folder
+from nestling.data.decoding import View
 from nestling.data.fashion_mnist import fashion_mnist
 from nestling.data.image_folder import ImageFolder, image_folder
 from nestling.data.images import Duplicates, LabelledImages, Split, duplicates_across, split
 from nestling.data.json_vectors import read_json_vectors
+from nestling.data.picture_files import Growing, PictureFiles, PictureTree, all_pictures, picture_files
+from nestling.data.samples import Samples
 from nestling.data.tokens import Tokenizer
 from nestling.data.tree import Unreadable
 from nestling.data.vectors import check_finite, load_labels, load_vectors, save_vectors
@@ -19,11 +22,17 @@ from nestling.data.wordnet import Glosses, wordnet
 __all__ = [
     "Duplicates",
     "Glosses",
+    "Growing",
     "ImageFolder",
     "LabelledImages",
+    "PictureFiles",
+    "PictureTree",
+    "Samples",
     "Split",
     "Tokenizer",
     "Unreadable",
+    "View",
+    "all_pictures",
     "check_finite",
     "data_folder",
     "duplicates_across",
@@ -31,6 +40,7 @@ __all__ = [
     "image_folder",
     "load_labels",
     "load_vectors",
+    "picture_files",
     "read_json_vectors",
     "save_vectors",
     "split",

@@ -13,7 +13,7 @@ from jaxtyping import Int64, Shaped
 from nestling.data.decoding import Decoder, View
 from nestling.data.images import held_out
 from nestling.data.samples import Fault, Sample, Samples
-from nestling.data.tree import Tree, Unreadable
+from nestling.data.tree import Tree, Unreadable, images_below
 from nestling.errors import DataError, InputError
 
 
@@ -86,6 +86,10 @@ class PictureFiles(Samples):
         seen = f"{self.view} {self.growing}".encode()
         return {"samples": len(self), "labels": zlib.crc32(self.labels.tobytes()), "view": zlib.crc32(seen)}
 
+    def name(self, row: int) -> str:
+        """Its path."""
+        return self.paths[row]
+
     def one(self, row: int, epoch: int, rng: np.random.Generator | None) -> Sample | Fault:
         """A picture (c, side, side) as bytes, and its label."""
         if self._decoder is None:
@@ -152,6 +156,24 @@ def picture_files(
         held, singles = held_out(train.labels, len(classes), fraction=val_fraction, seed=seed)
         train, val = train.take(~held), train.take(held)
     return PictureTree(train, val, tree.unreadable, tuple(classes[i] for i in singles), tree.loose)
+
+
+def all_pictures(root: Path | str, view: View, *, strict: bool = False) -> PictureFiles:
+    """Every picture of a tree of any form, in the order of their paths; the class is the folder that a picture is in.
+
+    Raises:
+        DataError: no such folder, or no pictures in it.
+    """
+    if not Path(root).is_dir():
+        raise DataError(f"{root} is no folder. Give one that holds pictures.")
+    unreadable: list[Unreadable] = []
+    paths = sorted(str(path) for path in images_below(Path(root), unreadable))
+    if not paths:
+        why = f" ({unreadable[0].path}: {unreadable[0].reason})" if unreadable else ""
+        raise DataError(f"{root} holds no pictures{why}. Give a folder of pictures.")
+    folders = [str(Path(path).parent.relative_to(root)) for path in paths]
+    classes, labels = np.unique(folders, return_inverse=True)
+    return PictureFiles(paths, labels.astype(np.int64), classes.tolist(), view, strict=strict)
 
 
 def _files(

@@ -70,6 +70,10 @@ class Samples(ABC):
         """What tells these samples from others."""
 
     @abstractmethod
+    def name(self, row: int) -> str:
+        """What sample `row` is called where it lies."""
+
+    @abstractmethod
     def one(self, row: int, epoch: int, rng: np.random.Generator | None) -> Sample | Fault:
         """Sample `row` as pass `epoch` sees it; without a generator as it is seen where nothing is drawn."""
 

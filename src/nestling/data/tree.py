@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,19 +95,54 @@ def _class_files(root: Path, unreadable: list[Unreadable]) -> dict[str, list[Pat
     return {folder.name: list(_walk(folder, set(above), unreadable)) for folder in folders}
 
 
+def images_below(root: Path, unreadable: list[Unreadable]) -> Iterator[Path]:
+    """The image files of a tree of any form, those of each folder sorted; in memory are the names of one.
+
+    Links are followed, but never into a folder above or twice.
+
+    Args:
+        unreadable: folders that may not be listed are added.
+    """
+    return _walk(root, {_identity(folder) for folder in root.resolve().parents}, unreadable)
+
+
 def _walk(folder: Path, seen: set[tuple[int, int]], unreadable: list[Unreadable]) -> Iterator[Path]:
     pending = [folder]
     while pending:  # not recursive: a deep tree must not exhaust the stack
         here = pending.pop()
         try:
             identity = _identity(here)
-            entries = [] if identity in seen else _visible(here)
+            files, folders = ([], []) if identity in seen else _inside(here)
         except OSError as error:
             unreadable.append(Unreadable(str(here), error.strerror or str(error)))
             continue
         seen.add(identity)
-        yield from (entry for entry in entries if _is_image(entry))
-        pending.extend(entry for entry in reversed(entries) if entry.is_dir())
+        yield from (here / name for name in files)
+        pending.extend(here / name for name in reversed(folders))
+
+
+def _inside(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of a folder's images and of its folders, sorted: a path is several times as large as a name."""
+    files: list[str] = []
+    folders: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                folders.append(entry.name)
+            elif entry.name.lower().endswith(SUFFIXES):
+                files.append(entry.name)
+    files.sort()
+    folders.sort()
+    return files, folders
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -36,10 +36,12 @@ class Answers:
     Attributes:
         predicted: (n,) classes.
         used: (n,) places in the nesting of the prefixes that answered.
+        confidence: (n,) how sure they were: the softmax of the class, at their temperatures.
     """
 
     predicted: Int64[np.ndarray, " n"]
     used: Int64[np.ndarray, " n"]
+    confidence: Float64[np.ndarray, " n"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +84,8 @@ class Cascade:
         """
         known = _Known.of(logits, None, self.nesting, self.temperatures, self.carry)
         used = known.used(self.thresholds)
-        return Answers(known.predicted[used, np.arange(len(used))], used)
+        at = used, np.arange(len(used))
+        return Answers(known.predicted[at], used, known.confidence[at])
 
     def expected_dims(self, used: Int64[np.ndarray, " n"]) -> tuple[float, float]:
         """Mean width of the prefix that answered; and of all heads that were asked on the way, added up.
@@ -164,7 +167,7 @@ def fit(
 
     Raises:
         InputError: a number is out of range, or no cascade can be promised to reach the target: the sentence tells
-            what the last prefix reaches.
+            the highest that can be, and what the last prefix reaches.
         ShapeError: logits and labels that do not fit the nesting.
     """
     from scipy import stats
@@ -193,10 +196,25 @@ def fit(
         if best is None or dims <= best[0]:
             best = dims, thresholds
     if best is None:
+        most = _promisable(held.accuracy(path[0]), len(apart), confidence)
         last = float(plain.right[-1].mean())
         told = f"{target_accuracy:g}, where the last prefix alone is right in {last:.4f} of {n} items"
-        raise InputError.of("target_accuracy", f"promisable with confidence {confidence:g}", told, "Lower it.")
+        rule = f"promisable with confidence {confidence:g}, here at most {most:g}"
+        raise InputError.of("target_accuracy", rule, told, "Lower it.")
     return Cascade(nesting, best[1], temperatures, target_accuracy, carry)
+
+
+def _promisable(accuracy: float, n: int, confidence: float) -> float:
+    """The highest target that `fit` would have passed, rounded down to a ten-thousandth.
+
+    The most accurate cascade is tested whatever the target, so it is the exact lower bound (Clopper and Pearson 1934)
+    of that one's accuracy on n items.
+    """
+    from scipy import stats
+
+    quantile: Any = stats.beta.ppf
+    right = round(accuracy * n)
+    return float(np.floor(1e4 * quantile(1 - confidence, right, n - right + 1)) / 1e4) if right else 0.0
 
 
 def frontier(

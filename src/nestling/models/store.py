@@ -1,4 +1,4 @@
-"""A classifier in a folder: `model.json`, which says how to build it, and the weights beside it.
+"""A model in a folder: `model.json`, which says how to build it, and the weights beside it.
 
 The JSON names the weights file by its content, and is renamed into place last: a kill at any moment leaves
 the old model or the new one. The weights file repeats the description, so that an edited JSON is noticed.
@@ -9,24 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from nestling.errors import CheckpointError, InputError
 from nestling.files import sweep, sync_folder, write_file
 from nestling.models.classifier import Classifier
-from nestling.models.encoders import build
-from nestling.models.heads import NestedLinear
-from nestling.models.tensors import read_tensors, write_tensors
-from nestling.nesting import Nesting
+from nestling.models.description import Model, described, rebuilt
+from nestling.models.dual import DualEncoder
+from nestling.models.masked import MaskedLanguageModel
+from nestling.models.tensors import digest, read_tensors, write_tensors
 
+ModelT = TypeVar("ModelT", Classifier, DualEncoder, MaskedLanguageModel)
 FORMAT = 1
 DESCRIPTION = "model.json"
 
 
-def save(model: Classifier, folder: Path | str) -> None:
-    """Write a classifier into a folder, made if need be; a model already there is replaced.
+def save(model: Model, folder: Path | str) -> None:
+    """Write a model into a folder, made if need be; a model already there is replaced.
 
     Raises:
         InputError: the folder's name is taken by a file.
@@ -36,11 +37,11 @@ def save(model: Classifier, folder: Path | str) -> None:
         raise InputError.of("folder", "a folder", f"the file {folder}", "Choose another name.")
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    about = _description(model)
+    about = {"format": FORMAT, **described(model)}
     temporary_name = folder / "weights.new.safetensors"
     write_tensors(temporary_name, dict(model.state_dict()), about)
-    digest = hashlib.sha256(temporary_name.read_bytes()).hexdigest()
-    weights = temporary_name.replace(folder / f"weights-{digest[:16]}.safetensors")
+    content = hashlib.sha256(temporary_name.read_bytes()).hexdigest()
+    weights = temporary_name.replace(folder / f"weights-{content[:16]}.safetensors")
     sync_folder(folder)  # the name must be on the disk before the JSON that points to it
     text = json.dumps({**about, "weights": weights.name}, indent=1) + "\n"
     write_file(folder / DESCRIPTION, text)
@@ -49,12 +50,15 @@ def save(model: Classifier, folder: Path | str) -> None:
             old.unlink()
 
 
-def load(folder: Path | str) -> Classifier:
+def load(folder: Path | str, kind: type[ModelT] = Classifier) -> ModelT:
     """Read what `save` wrote, in evaluation mode, on the CPU.
 
+    Args:
+        kind: the class that is wanted.
+
     Raises:
-        CheckpointError: no model there, a damaged file, a description that does not fit its weights,
-            or a newer format.
+        CheckpointError: no model there, one of another kind, a damaged file, a description that does not fit its
+            weights, or a newer format.
     """
     path = Path(folder) / DESCRIPTION
     about = _read_description(path)
@@ -65,23 +69,18 @@ def load(folder: Path | str) -> Classifier:
         tensors, recorded = read_tensors(Path(folder) / weights)
         if recorded != about:
             raise CheckpointError(f"{path} does not describe {weights}. Restore the JSON that was saved with it.")
-        return _built(about, tensors, path)
+        found = _built(about, tensors, path)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{path} describes no model ({_short(error)}). Save the model again.") from error
+    if not isinstance(found, kind):
+        raise CheckpointError(f"{path} holds a {type(found).__name__}, not a {kind.__name__}. Give another folder.")
+    return found
 
 
-def _description(model: Classifier) -> dict[str, Any]:
-    head = model.head
-    return {
-        "format": FORMAT,
-        "encoder": model.encoder.name,
-        "config": model.encoder.config,
-        "nesting": list(head.nesting.dims),
-        "weights_c_m": list(head.nesting.weights),
-        "tied": head.tied,
-        "bias": len(head.biases) > 0,
-        "classes": list(model.classes),
-    }
+def identity(model: Model) -> str:
+    """The SHA-256 of a model's weights and description: what else belongs to it names it by this."""
+    tensors = {name: t.detach().cpu() for name, t in model.state_dict().items()}
+    return digest(tensors, json.dumps({"format": FORMAT, **described(model)}, sort_keys=True))
 
 
 def _read_description(path: Path) -> dict[str, Any]:
@@ -99,28 +98,14 @@ def _read_description(path: Path) -> dict[str, Any]:
     return about
 
 
-def _built(about: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> Classifier:
-    nesting = Nesting(tuple(about["nesting"]), tuple(about["weights_c_m"]))
-    classes: list[str] = about["classes"]
-    _check_heads(nesting, len(classes), about["tied"], tensors, path)
-    head = NestedLinear(nesting, len(classes), tied=about["tied"], bias=about["bias"])
-    model = Classifier(build(about["encoder"], about["config"]), head, classes=classes)
+def _built(about: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> Model:
+    model = rebuilt(about, tensors, path)
     own = model.state_dict()
     for name in sorted(set(own) ^ set(tensors)):
         raise CheckpointError(f"{path} does not fit its weights: {name} is in one only. Save the model again.")
     _check_shapes(own, tensors, path)
     model.load_state_dict(tensors)
     return model.eval()
-
-
-def _check_heads(nesting: Nesting, classes: int, tied: bool, tensors: dict[str, Tensor], path: Path) -> None:
-    # Before anything is built: a width of 10¹² in the JSON must not ask the machine for that much memory.
-    for i, m in enumerate((nesting.width,) if tied else nesting.dims):
-        name = f"head.weights.{i}"
-        if name not in tensors or tuple(tensors[name].shape) != (classes, m):
-            raise CheckpointError(
-                f"{path} does not fit its weights: {name} is not {classes} × {m}. Save the model again."
-            )
 
 
 def _check_shapes(own: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) -> None:

@@ -29,7 +29,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     text = json.dumps(about, sort_keys=True)
     # One entry: safetensors writes several in a random order, and equal models would be different files.
     with replacing(path) as temporary:
-        save_file(plain, temporary, {_ENTRY: f"{_digest(plain, text)} {text}"})
+        save_file(plain, temporary, {_ENTRY: f"{digest(plain, text)} {text}"})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -47,19 +47,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError, KeyError, MemoryError) as error:
         raise CheckpointError(f"{path} is damaged ({_short(error)}). Use another copy or an older one.") from error
     recorded, _, text = entry.partition(" ")
-    if recorded != _digest(tensors, text):
+    if recorded != digest(tensors, text):
         raise CheckpointError(
             f"{path} is damaged (its content has not the recorded SHA-256). Use another copy or an older one."
         )
     return tensors, json.loads(text)
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
+def digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """The SHA-256 of tensors on the CPU, with their names and shapes, and of a text."""
+    found = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _short(error: BaseException) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nestling.data.icons import NAMES, icon_pack, icons
+from nestling.data.icons.pack import Licence
 from nestling.errors import InputError, require_extra
 from nestling.files import write_file
 from nestling.studies.watch import Watch
@@ -40,9 +43,19 @@ def described(size: int, seed: int, watch: Watch) -> None:
     columns = ["", "classes", "train", "val", "test", "families", "near", "copies"]
     watch.table(f"Icons, {size} × {size}, split by family (seed {seed})", columns, lines)
     watch.say("near: test drawings that train has nearly the same in their class; copies: exact ones, left out")
-    sets = Counter(licence.licence for licence in pack.licences.values())
-    images = Counter(pack.licences[origin.set].licence for origin in pack.origins)
-    rows = [[name, str(sets[name]), f"{count:,}"] for name, count in images.most_common()]
+    tell_licences(pack.licences, (origin.set for origin in pack.origins), watch)
+
+
+def tell_licences(licences: Mapping[str, Licence], sets: Iterable[str], watch: Watch) -> None:
+    """A table of how many sets and images have each licence.
+
+    Args:
+        licences: of each set.
+        sets: of each image.
+    """
+    count = Counter(licence.licence for licence in licences.values())
+    images = Counter(licences[name].licence for name in sets)
+    rows = [[name, str(count[name]), f"{number:,}"] for name, number in images.most_common()]
     watch.table("Licences", ["", "sets", "images"], rows)
 
 
@@ -65,6 +78,15 @@ def contact_sheet(size: int, seed: int, path: Path) -> None:
                 top, left = row * cell + 2, column * cell + 2
                 place = sheet[top : top + size, left : left + size]
                 np.minimum(place, 255 - pixels, out=place)
+    write_png(pillow.fromarray(sheet), path)
+
+
+def write_png(image: Any, path: Path) -> None:
+    """Write a picture of Pillow's.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     buffer = io.BytesIO()
-    pillow.fromarray(sheet).save(buffer, format="PNG")
+    image.save(buffer, format="PNG")
     write_file(path, buffer.getvalue())

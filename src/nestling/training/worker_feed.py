@@ -71,11 +71,12 @@ class Passage(NamedTuple):
     """Samples in their order, without those that cannot be read.
 
     Attributes:
-        rows: (s,) which they are; inputs: (s, …); targets: (s, …).
+        rows: (s,) which they are; names: what they are called; inputs: (s, …); targets: (s, …).
         faults: what was left out, with reasons.
     """
 
     rows: Tensor
+    names: tuple[str, ...]
     inputs: Tensor
     targets: Tensor
     faults: tuple[str, ...]
@@ -118,7 +119,8 @@ class _Rows(Dataset["Passage | str"]):
         except DataError as error:
             return str(error)
         numbers, inputs, targets = (torch.from_numpy(each) for each in (rows, chunk.inputs, chunk.targets))
-        return Passage(numbers, inputs, targets, tuple(str(fault) for fault in chunk.faults))
+        names = tuple(self.samples.name(int(row)) for row in rows)
+        return Passage(numbers, names, inputs, targets, tuple(str(fault) for fault in chunk.faults))
 
 
 def _as_it_is(part: Any) -> Any:

@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nestling.data.icons.archive import icon_sets
+from nestling.data.icons.caption_lists import caption_lists
+from nestling.data.icons.caption_pack import build
+from nestling.data.icons.captions import CaptionedIcons, split_captions
 from nestling.data.icons.recipe import Recipe, recipe
 
 SHAPES = {
@@ -59,3 +63,42 @@ def twelve() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
         icons = {names[number % len(names)]: shape(idea, number / 8) for idea, names in words.items()}
         sets[f"own{number:02d}"] = {"icons": icons, "width": 24, "height": 24}
     return sets, {prefix: info() for prefix in sets}
+
+
+def thirty() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Thirty free sets, each its own family, with aliases and categories; then one of colours, emoji and flags."""
+    sets: dict[str, dict[str, Any]] = {}
+    for number in range(30):
+        home = "home" if number % 3 else "house-outline"
+        icons = {
+            home: shape("home", number / 16),
+            "home-bold": shape("home", number / 16),  # the same drawing
+            "minus": shape("minus", number / 16),
+            "only-here" if number == 7 else f"plus-{number}": shape("plus", number / 16),
+        }
+        aliases = {
+            "residence": {"parent": home},
+            "minus-down": {"parent": "minus", "rotate": 1},
+            "lost": {"parent": "gone"},
+        }
+        sets[f"own{number:02d}"] = {
+            "icons": icons,
+            "aliases": aliases,
+            "categories": {"Buildings": [home], "Brands": ["only-here"]},
+            "width": 24,
+            "height": 24,
+        }
+    colours = {"grinning-face": {"body": '<circle fill="#fc0" cx="8" cy="8" r="8"/>'}, "home": shape("home")}
+    colours |= {"white-circle": {"body": '<circle fill="#f8f8f8" cx="8" cy="8" r="8"/>'}}
+    sets["twemoji"] = {"icons": {**colours, "flag-france": shape("minus")}, "width": 16, "height": 16}
+    infos = {prefix: info("CC0-1.0" if prefix == "own03" else "MIT") for prefix in sets}
+    infos["twemoji"] = info("CC-BY-4.0", palette=True, category="Emoji")
+    return sets, infos
+
+
+def captioned(folder: Path, seed: int = 0) -> CaptionedIcons:
+    """The icons of `thirty` with captions, split; the archive is written into the folder."""
+    lists, path = caption_lists(), folder / "thirty.tgz"
+    small = archive(path, *thirty())
+    wide = lists.widened(small)
+    return split_captions(build(icon_sets(path, wide), small, lists, 32), wide, fewest_sets=20, seed=seed)

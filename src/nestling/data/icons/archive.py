@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ class IconSet:
         info: title, author, licence and category, as the package tells them.
         prefixes, suffixes: words of style in its icons' names.
         drawings: its icons, without aliases.
+        turned: what it has by turning or mirroring one of its icons: an arrow to the right from one to the left.
+        other_names: of an icon, its aliases.
+        categories: of an icon, those that the set puts it in, in the order of the alphabet.
     """
 
     prefix: str
@@ -48,6 +52,9 @@ class IconSet:
     prefixes: tuple[str, ...]
     suffixes: tuple[str, ...]
     drawings: tuple[Drawing, ...]
+    turned: tuple[Drawing, ...]
+    other_names: Mapping[str, tuple[str, ...]]
+    categories: Mapping[str, tuple[str, ...]]
 
 
 def the_archive(recipe: Recipe, *, fetch: bool, say: Say) -> Path:
@@ -117,11 +124,46 @@ def _parsed(prefix: str, info: Mapping[str, Any], given: dict[str, Any]) -> Icon
         return float(icon.get(key, given.get(key, default)))
 
     icons = cast(dict[str, dict[str, Any]], given["icons"])
-    drawings = tuple(
-        Drawing(
+    drawings = {
+        name: Drawing(
             name, box(i, "left", 0.0), box(i, "top", 0.0), box(i, "width", 16.0), box(i, "height", 16.0), str(i["body"])
         )
         for name, i in icons.items()
-    )
+    }
     first, last = (tuple(cast(dict[str, str], given.get(key) or {})) for key in ("prefixes", "suffixes"))
-    return IconSet(prefix, info, first, last, drawings)
+    turned, others = _aliases(drawings, given.get("aliases") or {})
+    return IconSet(prefix, info, first, last, tuple(drawings.values()), turned, others, _categories(given))
+
+
+def _aliases(
+    drawings: Mapping[str, Drawing], given: Mapping[str, Mapping[str, Any]]
+) -> tuple[tuple[Drawing, ...], dict[str, tuple[str, ...]]]:
+    """The aliases that draw something else than their icon, and the names of those that do not.
+
+    The package has no alias of an alias: one whose parent is no icon is passed over.
+    """
+    turned, others = list[Drawing](), defaultdict[str, list[str]](list)
+    for name, alias in given.items():
+        icon, turns = drawings.get(alias["parent"]), int(alias.get("rotate", 0)) % 4
+        mirrors = bool(alias.get("hFlip")), bool(alias.get("vFlip"))
+        if icon is not None and (turns or any(mirrors)):
+            turned.append(_turned(icon, name, turns, mirrors))
+        elif icon is not None:
+            others[icon.name].append(name)
+    return tuple(turned), {name: tuple(names) for name, names in others.items()}
+
+
+def _turned(icon: Drawing, name: str, turns: int, mirrors: tuple[bool, bool]) -> Drawing:
+    """The icon mirrored (left to right, top to bottom), then turned clockwise by quarters, about its middle."""
+    x, y = icon.left + icon.width / 2, icon.top + icon.height / 2
+    across, down = (-1 if mirror else 1 for mirror in mirrors)
+    moves = f"translate({x:g} {y:g}) rotate({90 * turns}) scale({across} {down}) translate({-x:g} {-y:g})"
+    return icon._replace(name=name, body=f'<g transform="{moves}">{icon.body}</g>')
+
+
+def _categories(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for category, names in sorted(cast(dict[str, list[str]], given.get("categories") or {}).items()):
+        for name in names:
+            found[name].append(category)
+    return {name: tuple(categories) for name, categories in found.items()}

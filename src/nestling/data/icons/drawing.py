@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from nestling.data.icons.archive import Drawing
 from nestling.errors import require_extra
+
+Progress = Callable[[int, int, str], object]
 
 
 class Pen:
@@ -42,3 +45,28 @@ class Pen:
         with self.pillow.open(io.BytesIO(png), formats=("PNG",)) as image:
             pixels = 255 - np.asarray(image.convert("L"))
         return pixels if pixels.any() else None
+
+
+def draw_all(
+    icons: Sequence[Drawing], size: int, progress: Progress | None = None
+) -> tuple[UInt8[np.ndarray, "n s s"], Int64[np.ndarray, " n"]]:
+    """The pixels of the icons that come out, and which icons they are, in order.
+
+    Args:
+        icons: to draw.
+        size: pixels of a side.
+        progress: called as ``progress(done, total, words)``.
+
+    Raises:
+        MissingExtraError: resvg or Pillow is not installed.
+    """
+    pen, rows = Pen(size), list[int]()
+    pixels = np.empty((len(icons), size, size), np.uint8)
+    for row, icon in enumerate(icons):
+        image = pen.draw(icon)
+        if image is not None:
+            pixels[len(rows)] = image
+            rows.append(row)
+        if progress is not None and (row % 500 == 499 or row + 1 == len(icons)):
+            progress(row + 1, len(icons), "icons drawn")
+    return pixels[: len(rows)], np.array(rows, np.int64)

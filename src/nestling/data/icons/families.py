@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
@@ -16,7 +18,7 @@ from nestling.errors import DataError, InputError, require_extra
 _TEST, _VAL = 0.2, 0.1  # of the families
 _ALIKE = 0.985  # correlation of two drawings, 16 × 16 pixels, from which one is nearly a copy of the other
 _GRID = 16
-_ENOUGH = 5  # test images of a class whose accuracy counts
+ENOUGH = 5  # test images of a class whose accuracy counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ class Icons:
     @property
     def scored(self) -> Bool[np.ndarray, " c"]:
         """The classes of at least five test images, whose accuracies a macro average takes."""
-        return np.bincount(self.test.images.labels, minlength=len(self.classes)) >= _ENOUGH
+        return np.bincount(self.test.images.labels, minlength=len(self.classes)) >= ENOUGH
 
 
 def split_by_family(pack: Pack, recipe: Recipe, *, fewest_sets: int, seed: int) -> Icons:
@@ -81,61 +83,91 @@ def split_by_family(pack: Pack, recipe: Recipe, *, fewest_sets: int, seed: int) 
         InputError: the seed is negative.
         DataError: no class is drawn by so many sets.
     """
-    if seed < 0:
-        raise InputError.of("seed", "zero or positive", seed)
     drawn_by = pack.sets_of_classes()
     classes = [name for name in drawn_by if drawn_by[name] >= fewest_sets]
     if not classes:
         raise DataError(f"No icon is drawn by {fewest_sets} sets. Ask for classes of fewer.")
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers.get(origin.shows, -1) for origin in pack.origins], np.int64)
-    names = [recipe.family(origin.set) for origin in pack.origins]
-    families = tuple(sorted(set(names)))
-    of = np.searchsorted(np.array(families), np.array(names)).astype(np.int64)
-    side = _sides(families, recipe, seed)[of]
-    order = np.argsort(side, kind="stable")  # of two copies the one in train stays
-    order = order[labels[order] >= 0]
-    copy = _copies(pack.pixels, labels, order)
-    kept = order[~copy]
+    families, of, side = sides([origin.set for origin in pack.origins], recipe, seed)
+    kept, copies = without_copies(pack.pixels, labels, side)
     trained = np.isin(labels[kept], labels[kept][side[kept] == 0])
     parts = [_part(pack, kept[trained & (side[kept] == number)], labels, of, classes) for number in range(3)]
     train = parts[0]
     val, test = (replace(part, near=near_duplicates(train.images, part.images)) for part in parts[1:])
-    return Icons(train, val, test, families, int(copy.sum()), int((~trained).sum()))
+    return Icons(train, val, test, families, copies, int((~trained).sum()))
+
+
+class Sides(NamedTuple):
+    """What `sides` draws.
+
+    Attributes:
+        families: names.
+        of: (n,) which of them drew each image.
+        side: (n,) 0 for an image to train on, 1 for validation, 2 for test.
+    """
+
+    families: tuple[str, ...]
+    of: Int64[np.ndarray, " n"]
+    side: Int64[np.ndarray, " n"]
+
+
+def sides(sets: Sequence[str], recipe: Recipe, seed: int) -> Sides:
+    """Draw the families of test and validation, and tell each image's side by its set.
+
+    The draw depends on the seed and on the families that may be held out, on nothing else.
+
+    Raises:
+        InputError: the seed is negative.
+    """
+    if seed < 0:
+        raise InputError.of("seed", "zero or positive", seed)
+    family = {name: recipe.family(name) for name in set(sets)}
+    families = tuple(sorted(set(family.values())))
+    numbers = {name: number for number, name in enumerate(families)}
+    of = np.array([numbers[family[name]] for name in sets], np.int64)
+    free = np.array([place for place, name in enumerate(families) if name not in recipe.families_only_in_train], int)
+    drawn = np.random.default_rng(seed).permutation(free)
+    test, val = round(_TEST * len(free)), round(_VAL * len(free))
+    side = np.zeros(len(families), np.int64)
+    side[drawn[:test]] = 2
+    side[drawn[test : test + val]] = 1
+    return Sides(families, of, side[of])
+
+
+def without_copies(
+    pixels: UInt8[np.ndarray, "n s s"], labels: Int64[np.ndarray, " n"], side: Int64[np.ndarray, " n"]
+) -> tuple[Int64[np.ndarray, " m"], int]:
+    """The images that repeat none of the same label, side by side, so that of two copies the one in train stays.
+
+    Args:
+        pixels: of all images.
+        labels: a negative one leaves its image out.
+        side: of each image.
+
+    Returns:
+        Their rows, and how many copies were left out.
+    """
+    order = np.argsort(side, kind="stable")
+    order = order[labels[order] >= 0]
+    seen: set[tuple[int, bytes]] = set()
+    first = np.zeros(len(order), bool)
+    for place, row in enumerate(order):
+        key = int(labels[row]), hashlib.blake2b(pixels[row].tobytes(), digest_size=16).digest()
+        first[place] = key not in seen
+        seen.add(key)
+    return order[first], int((~first).sum())
 
 
 def near_duplicates(train: LabelledImages, images: LabelledImages) -> Bool[np.ndarray, " n"]:
     """Which images have one in their class in `train` whose drawing, cut out and scaled, is nearly the same."""
-    ours, theirs = _shapes(images.pixels[:, 0]), _shapes(train.pixels[:, 0])
+    asked = np.isin(train.labels, images.labels)
+    ours, theirs, labels = _shapes(images.pixels[:, 0]), _shapes(train.pixels[asked, 0]), train.labels[asked]
     found = np.zeros(len(images), bool)
     for label in np.unique(images.labels):
-        here, there = np.flatnonzero(images.labels == label), np.flatnonzero(train.labels == label)
+        here, there = np.flatnonzero(images.labels == label), np.flatnonzero(labels == label)
         if len(there):
             found[here] = (ours[here] @ theirs[there].T).max(axis=1) > _ALIKE
-    return found
-
-
-def _sides(families: Sequence[str], recipe: Recipe, seed: int) -> Int64[np.ndarray, " families"]:
-    """0 for the families that train, 1 for those of validation, 2 for those of test."""
-    free = np.array([place for place, name in enumerate(families) if name not in recipe.families_only_in_train], int)
-    drawn = np.random.default_rng(seed).permutation(free)
-    test, val = round(_TEST * len(free)), round(_VAL * len(free))
-    sides = np.zeros(len(families), np.int64)
-    sides[drawn[:test]] = 2
-    sides[drawn[test : test + val]] = 1
-    return sides
-
-
-def _copies(
-    pixels: UInt8[np.ndarray, "n s s"], labels: np.ndarray, order: Int64[np.ndarray, " m"]
-) -> Bool[np.ndarray, " m"]:
-    """Which rows, taken in this order, repeat an earlier one of their class."""
-    seen: set[tuple[int, bytes]] = set()
-    found = np.zeros(len(order), bool)
-    for place, row in enumerate(order):
-        key = int(labels[row]), pixels[row].tobytes()
-        found[place] = key in seen
-        seen.add(key)
     return found
 
 

@@ -36,6 +36,11 @@ class Names:
             for name in (target, *names):
                 self.merged[self._sorted(name)] = self._sorted(target)
 
+    def key(self, bare: str) -> str:
+        """The class of a name without style and variant: equal for all names of the same idea."""
+        found = self._sorted(bare)
+        return self.merged.get(found, found)
+
     def read(self, prefix: str, name: str, prefixes: Iterable[str], suffixes: Iterable[str]) -> Named | None:
         """The class and style of an icon; None for a brand or a single letter.
 
@@ -44,17 +49,16 @@ class Names:
             name: the icon's.
             prefixes, suffixes: words of style that the set declares.
         """
-        bare = self._bare(prefix, name, prefixes, suffixes)
-        found = self._sorted(bare)
-        found = self.merged.get(found, found)
+        bare = self.bare(prefix, name, prefixes, suffixes)
+        found = self.key(bare)
         if len(found) < 2 or found in self.recipe.brands or bare in self.recipe.brands:
             return None
         at = name.find(bare)
         style = f"{name[:at]}{name[at + len(bare) :]}".strip("-").replace("--", "-")
         return Named(found, style)
 
-    def _bare(self, prefix: str, name: str, prefixes: Iterable[str], suffixes: Iterable[str]) -> str:
-        """Without style and variant."""
+    def bare(self, prefix: str, name: str, prefixes: Iterable[str], suffixes: Iterable[str]) -> str:
+        """A name without style and variant; arguments as of `read`."""
         first = [*prefixes, *self.recipe.prefix_words.get(prefix, ())]
         for word in sorted(filter(None, first), key=len, reverse=True):
             if name.startswith(f"{word}-"):

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, TypeVar, cast
+
+ListsT = TypeVar("ListsT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,7 @@ class Recipe:
         brands: classes that are left out.
         families: sets that copy one another, by family; a pattern may end in ``*``.
         families_only_in_train: never held out, since too much was drawn after them.
+        several_colours: whether sets of more than one colour are used.
     """
 
     package: str
@@ -46,16 +49,17 @@ class Recipe:
     brands: frozenset[str]
     families: Mapping[str, list[str]]
     families_only_in_train: frozenset[str]
+    several_colours: bool = False
 
     def keeps(self, prefix: str, info: Mapping[str, Any]) -> bool:
-        """Whether a set is used: licensed, of one colour, and no collection of emoji, logos or copies.
+        """Whether a set is used: licensed, of one colour unless several are wanted, no collection of logos or copies.
 
         Args:
             prefix: the set's short name.
             info: what the package's ``collections.json`` says about it.
         """
         licence = cast(Mapping[str, Any], info.get("license") or {})
-        if licence.get("spdx") not in self.licences or info.get("palette"):
+        if licence.get("spdx") not in self.licences or (info.get("palette") and not self.several_colours):
             return False
         if info.get("category") in self.categories_dropped and prefix not in self.kept_in_spite_of_category:
             return False
@@ -72,7 +76,11 @@ class Recipe:
 @cache
 def recipe() -> Recipe:
     """The lists of this package."""
-    lists: dict[str, Any] = json.loads(files("nestling.data.icons").joinpath("recipe.json").read_text("utf-8"))
-    sets = {name for name, kind in Recipe.__annotations__.items() if kind == "frozenset[str]"}
-    given: dict[str, Any] = {name: frozenset(value) if name in sets else value for name, value in lists.items()}
-    return Recipe(**given)
+    return read_lists(Recipe, "recipe.json")
+
+
+def read_lists(kind: type[ListsT], file: str) -> ListsT:
+    """A JSON file of this package as a dataclass, whose sets are written as lists."""
+    lists: dict[str, Any] = json.loads(files("nestling.data.icons").joinpath(file).read_text("utf-8"))
+    sets = {name for name, type_ in kind.__annotations__.items() if type_ == "frozenset[str]"}
+    return kind(**{name: frozenset(value) if name in sets else value for name, value in lists.items()})

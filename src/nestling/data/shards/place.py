@@ -39,6 +39,14 @@ def listed(source: str) -> list[str]:
     return found
 
 
+def is_shards(source: str) -> bool:
+    """A URL, a pattern, a tar file, or a folder of them, with or without ``train`` between."""
+    path = Path(source)
+    if not path.is_dir():
+        return source.endswith(".tar") or "{" in source or "://" in source or source.startswith("pipe:")
+    return any(path.glob("*.tar")) or any((path / "train").glob("*.tar"))
+
+
 class Copies:
     """Files of shards: those on this machine as they are, of others the last few used, in a folder that goes away.
 

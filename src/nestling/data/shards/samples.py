@@ -82,10 +82,15 @@ class Shards(Samples):
         """As `ShardOrder`: a reader holds a few shards at a time."""
         return ShardOrder(self.counts, seed, epoch, batch_size)
 
+    def name(self, row: int) -> str:
+        """Its shard and its name there."""
+        shard, at = self._place(row)
+        index = self._opened(self.names[shard])[1]
+        return f"{self.names[shard]}/{index.names[at]}"
+
     def one(self, row: int, epoch: int, rng: np.random.Generator | None) -> Sample | Fault:
         """A picture (c, side, side) as bytes, and its class or (longest,) ids."""
-        shard = int(np.searchsorted(self.ends, row, side="right"))
-        at = row - int(self.ends[shard] - self.counts[shard])
+        shard, at = self._place(row)
         try:
             path, index = self._opened(self.names[shard])
         except DataError as error:
@@ -104,6 +109,24 @@ class Shards(Samples):
             self._decoder = Decoder()
         found = self._decoder.attempt(_bytes(path, picture), view, rng)
         return Fault(where, found) if isinstance(found, str) else Sample(found, target)
+
+    def take(self, shards: Int64[np.ndarray, " s"]) -> Shards:
+        """Those of some shards, by number."""
+        counts = tuple(self.manifest.counts[int(i)] for i in shards)
+        return Shards(
+            [self.names[int(i)] for i in shards],
+            replace(self.manifest, counts=counts),
+            self.view,
+            growing=self.growing,
+            tokenizer=self.tokenizer,
+            longest=self.longest,
+            strict=self.strict,
+        )
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """The shard of a row, and its place there."""
+        shard = int(np.searchsorted(self.ends, row, side="right"))
+        return shard, row - int(self.ends[shard] - self.counts[shard])
 
     def _target(self, path: Path, files: Mapping[str, Place]) -> int | Int64[np.ndarray, " t"] | str:
         ending = "cls" if self.tokenizer is None else "txt"

@@ -1,0 +1,102 @@
+"""What a recipe is, and how its settings are changed by ``name=value``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from nestling.errors import InputError
+from nestling.evaluation import Row
+from nestling.studies.watch import Watch
+from nestling.training import TrainConfig
+
+_PARTS = {"command", "image"}  # files here that are no recipes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training with everything that decides it.
+
+    Attributes:
+        data: where the data are.
+        out: the folder of the run.
+        train: how it is trained.
+        workers: reading processes of each training process; as many as cores are left when None.
+        strict: a sample that cannot be read stops the run.
+    """
+
+    data: str = ""
+    out: str
+    train: TrainConfig
+    workers: int | None = None
+    strict: bool = False
+
+    @abstractmethod
+    def run(self, *, resume: bool, watch: Watch) -> list[Row]:
+        """Train, save and measure; the rows in the main process, nothing in others."""
+
+    def changed(self, settings: Sequence[str]) -> Recipe:
+        """With these ``name=value`` changed, of the recipe or of its `train`.
+
+        Raises:
+            InputError: no such setting, or a value that is none for it.
+        """
+        own, trained = {f.name for f in fields(self)} - {"train"}, {f.name for f in fields(TrainConfig)}
+        changes: dict[str, Any] = {}
+        train: dict[str, Any] = {}
+        for setting in settings:
+            name, equals, value = setting.partition("=")
+            if not equals or name not in own | trained:
+                raise InputError.of("--set", f"name=value with a name of {', '.join(sorted(own | trained))}", setting)
+            (changes if name in own else train)[name] = _value(value)
+        return replace(self, **changes, train=replace(self.train, **train))
+
+
+def names() -> list[str]:
+    """The recipes that there are."""
+    found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    return sorted(name for name in found if name not in _PARTS)
+
+
+def recipe_of(name: str) -> tuple[Recipe, str]:
+    """A recipe, and what its file says of it.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in names():
+        raise InputError.of("recipe", f"one of {', '.join(names())}", repr(name))
+    module = importlib.import_module(f"nestling.studies.recipes.{name}")
+    return module.get_config(), (module.__doc__ or "").strip()
+
+
+def told(recipe: Recipe) -> list[tuple[str, Any]]:
+    """Every setting with its value."""
+    own = [(f.name, getattr(recipe, f.name)) for f in fields(recipe) if f.name != "train"]
+    return own + [(f.name, getattr(recipe.train, f.name)) for f in fields(recipe.train)]
+
+
+def run_recipe(name: str, settings: Sequence[str], *, resume: bool, watch: Watch) -> tuple[Recipe, list[Row]]:
+    """Run a recipe with these settings changed; as run, and its rows.
+
+    Raises:
+        InputError: no such recipe or setting, or no data.
+        NestlingError: as of the recipe's `run`.
+    """
+    recipe = recipe_of(name)[0].changed(settings)
+    if not recipe.data:
+        raise InputError.of("data", "set", "nothing", f"Give --set data=FOLDER (nestling recipe {name} tells of what).")
+    return recipe, recipe.run(resume=resume, watch=watch)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
