@@ -112,7 +112,16 @@ def balanced(model: Classifier, images: Tensor) -> Cascade:
     return Cascade(nesting, tuple(thresholds), temperatures, promised=0.9, carry=0.5)
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case.name}-{'x'.join(map(str, case.shape))}")
+# torch.export takes seconds: `make test` exports one plain and one rotated encoder, the soak test all.
+EACH = [case if i in (1, 2) else pytest.param(case, marks=pytest.mark.soak) for i, case in enumerate(CASES)]
+
+
+def name_of(case: Case) -> str:
+    """For people who read which test failed."""
+    return f"{case.name}-{'x'.join(map(str, case.shape))}"
+
+
+@pytest.fixture(scope="module", params=EACH, ids=name_of)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Each case, written once."""
     case: Case = request.param

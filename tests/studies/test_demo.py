@@ -95,6 +95,7 @@ def test_the_report_is_one_page_and_rows(report: Report, folder: Path) -> None:
     assert read_rows(folder / "report" / "rows.jsonl") == list(report.rows)
 
 
+@pytest.mark.soak
 def test_a_second_run_reuses_the_trained_models(report: Report, folder: Path) -> None:
     watch = Collected()
     again = demo.run(SMALL, folder / "again", folder / "runs", watch=watch)

@@ -111,6 +111,8 @@ def test_how_pictures_are_read_is_kept(tmp_path: Path) -> None:
         (tmp_path / "images.json").write_text(damaged)
         with pytest.raises(CheckpointError, match=r"images\.json is damaged"):
             Reading.of_run(tmp_path, encoder)
+    with pytest.raises(InputError, match="a model alone"):
+        Reading.of_run(tmp_path / "none", ResNetEncoder(SMALL))
     for text in ("160", "1:2:3", "a:b:c:d"):
         with pytest.raises(InputError, match="grow must be FIRST:LAST:START:END"):
             parse_growing(text)

@@ -44,7 +44,7 @@ def test_every_recipe_has_a_case() -> None:
     assert set(NAMES) == set(CHANGES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.soak] * n.startswith("imagenet")) for n in NAMES])
 def test_a_recipe_runs_end_to_end(name: str, data: Path, tmp_path: Path) -> None:
     _run(name, data, tmp_path / "run", 3, CHANGES[name])
 

@@ -116,3 +116,4 @@ def train(
         watch.prefix_table("Validation, %", rows)
         watch.say(f"\nModel: {out / 'model'}   log: {out / 'log.jsonl'}   rows: {out / 'rows.jsonl'}")
         watch.say(f"Next:  nestling encode {out} {images} --out {out / 'vectors'}")
+        watch.say(f"       nestling predict PICTURES --run {out} --accuracy 0.9")

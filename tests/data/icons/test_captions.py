@@ -255,6 +255,7 @@ def _there() -> bool:
 
 
 @pytest.mark.skipif(not _there(), reason="needs `nestling data icons --captions`, three minutes")
+@pytest.mark.soak
 def test_the_real_icons_with_captions() -> None:
     data, classed = captioned_icons(fetch=False), icons(fetch=False)
     parts = (data.train, data.val, data.test)

@@ -58,6 +58,9 @@ class Reading:
             InputError: nothing says how large the pictures are.
         """
         path = run / NAME
+        if not path.exists() and "size" not in encoder.config:
+            wish = f"a run of `nestling train`, which says in {NAME} how pictures are read"
+            raise InputError.of("run", wish, f"{run}, a model alone")
         known = {name: encoder.config[name] for name in ("size", "channels") if name in encoder.config}
         try:
             kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"val_fraction": 0.0}
