@@ -7,18 +7,16 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from nestling.studies.machine import processor
+from nestling.studies.machine import commit, processor
 
 
 class Row(NamedTuple):
@@ -42,14 +40,10 @@ def arguments(description: str) -> argparse.Namespace:
 
 def header(**more: Any) -> dict[str, Any]:
     """The machine, cores, commit and versions of this run."""
-    here = Path(__file__).parent
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=False
-    )
     return {
         "machine": processor(),
         "cores": os.cpu_count(),
-        "commit": described.stdout.strip() or None,
+        "commit": commit(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("nestling", "torch", "numpy")},
         **more,

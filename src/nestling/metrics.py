@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from nestling.errors import InputError, ShapeError
 
@@ -171,16 +171,37 @@ def grouped_bootstrap(
         raise ShapeError.of(
             "a, b and groups", "(s, q), (s, q) and (q,), not empty", f"{a.shape}, {b.shape} and {groups.shape}"
         )
-    if draws < 1 or not 0 < confidence < 1:
-        raise InputError.of("draws and confidence", "at least 1 and between 0 and 1", f"{draws} and {confidence}")
     difference = a.astype(np.float64) - b.astype(np.float64)
     if not np.isfinite(difference).all():
         raise InputError.of("a and b", "finite", "NaN or infinity", "Leave those queries out of both.")
     _, codes = np.unique(groups, return_inverse=True)
     count = int(codes.max()) + 1
     sums = np.stack([np.bincount(codes, weights=line, minlength=count) for line in difference])
-    sizes = np.bincount(codes, minlength=count).astype(np.float64)
-    rng = np.random.default_rng(seed)
+    sizes = np.bincount(codes, minlength=count)
+    return summed_bootstrap(sums, sizes, draws=draws, seed=seed, confidence=confidence)
+
+
+def summed_bootstrap(
+    sums: Float64[np.ndarray, "s g"],
+    sizes: Int64[np.ndarray, " g"],
+    *,
+    draws: int = 1000,
+    seed: int | np.random.Generator,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """`grouped_bootstrap` of differences that are summed over each group already.
+
+    Args:
+        sums: (s, g) for each training and group the sum of the differences of its queries.
+        sizes: (g,) how many queries each group has.
+        draws, seed, confidence: as of `paired_bootstrap`.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+    if draws < 1 or not 0 < confidence < 1:
+        raise InputError.of("draws and confidence", "at least 1 and between 0 and 1", f"{draws} and {confidence}")
+    rng, count = np.random.default_rng(seed), len(sizes)
     means = np.empty(draws)
     for draw in range(draws):
         chosen = np.bincount(rng.integers(count, size=count), minlength=count)

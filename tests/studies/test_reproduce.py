@@ -17,7 +17,7 @@ from nestling.evaluation import Row, read_rows
 from nestling.studies.reproduce.corruptions import CORRUPTIONS, noisy, pixelated, rotated, thicker, thinner
 from nestling.studies.reproduce.experiments import EXPERIMENTS
 from nestling.studies.reproduce.images import study_images
-from nestling.studies.reproduce.run import reproduce, show
+from nestling.studies.reproduce.run import join, reproduce, show
 from nestling.studies.reproduce.section import Section, Table, by_prefix, lines_of
 from nestling.studies.reproduce.settings import Settings, get_settings
 from nestling.studies.watch import Silent
@@ -79,6 +79,7 @@ def test_every_experiment_leaves_rows_and_the_page_shows_them(done: tuple[Path, 
 
 def test_the_main_table_holds_every_system_at_every_prefix(done: tuple[Path, Path]) -> None:
     rows = read_rows(done[0] / "linear.jsonl")
+    assert {row.group for row in rows if row.metric == "1nn_top1_by_group"} == set(map(str, range(24)))
     kinds = {row.system for row in rows if " - " not in row.system and "raw" not in row.system}
     assert kinds == SYSTEMS | {"FF finished", "MRL projected", "FF projected"}
     for system in SYSTEMS - {"pixels"}:
@@ -137,6 +138,30 @@ def test_what_is_left_is_told_before_each_model(tree: Path, tmp_path: Path) -> N
     text = (tmp_path / "results.md").read_text()
     assert "`nestling reproduce few-shot --data" in text
     assert "| 1 examples a class, top-1 % | 4 | 8 | 16 |" in text
+
+
+def test_runs_of_one_seed_each_are_joined(done: tuple[Path, Path], tree: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        alone = tiny(tree, seeds=(seed,), few_dims_seeds=(seed,), once=(0,) if seed == 0 else ())
+        reproduce("all", alone, tmp_path / str(seed), runs=done[1], watch=Silent())
+    parts, both = [tmp_path / "0", tmp_path / "1"], tmp_path / "both"
+    join("all", parts, both, watch=Silent())
+    for name in EXPERIMENTS:
+        whole, joined = (sorted(map(Row.to_json, read_rows(at / f"{name}.jsonl"))) for at in (done[0], both))
+        assert joined == whole, name
+    tables = [(at / "results.md").read_text() for at in (done[0], both)]
+    assert tables[1].count("minutes") == tables[0].count("minutes") + 1
+    assert sorted(tables[0].split("\n"))[-200:] == sorted(tables[1].split("\n"))[-200:]
+    with pytest.raises(InputError, match="seed 1 twice"):
+        join("all", [both, parts[1]], tmp_path / "x", watch=Silent())
+    with pytest.raises(DataError, match="Name a folder that `nestling reproduce` wrote"):
+        join("all", [tmp_path], tmp_path / "x", watch=Silent())
+    with pytest.raises(InputError, match="seed must be one of 0, 1, 2"):
+        get_settings(only=7)
+    path = parts[1] / "run.json"
+    path.write_text(path.read_text().replace('"epochs": 3', '"epochs": 4'))
+    with pytest.raises(InputError, match="of the same data and settings"):
+        join("all", parts, tmp_path / "x", watch=Silent())
 
 
 def test_finishing_leaves_full_width_as_it_was(done: tuple[Path, Path]) -> None:

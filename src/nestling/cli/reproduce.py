@@ -28,6 +28,14 @@ def reproduce(
     ] = "icons-600",
     scale: Annotated[str, typer.Option(help="full, or small: every row in minutes.")] = "full",
     seeds: Annotated[int, typer.Option(help="Trainings of each model; from 3 on, two more at few dims.", min=1)] = 3,
+    only_seed: Annotated[
+        int | None,
+        typer.Option(help="One of these trainings alone (0, 1, …), for several machines: --join makes one of them."),
+    ] = None,
+    join: Annotated[
+        list[Path] | None,
+        typer.Option(help="Train nothing: show the rows of this folder and the next ones (repeat) as one report."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report and its rows.")] = Path("report"),
     runs: Annotated[
         Path | None, typer.Option(help="Folder of the trained models; kept, and reused.  [default: in the cache]")
@@ -37,9 +45,13 @@ def reproduce(
 
     Interrupted, it goes on where it was. Example: `nestling reproduce linear --scale small`
     """
+    from nestling.studies.reproduce.run import join as together
     from nestling.studies.reproduce.run import reproduce as study
     from nestling.studies.reproduce.settings import get_settings
 
     watch = ConsoleWatch()
-    study(name, get_settings(scale, data=data, seeds=seeds), out, runs=runs, watch=watch)
+    if join:
+        together(name, join, out, watch=watch)
+    else:
+        study(name, get_settings(scale, data=data, seeds=seeds, only=only_seed), out, runs=runs, watch=watch)
     watch.say(f"\n  Report {out / 'index.html'} (rows beside it)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,3 +25,19 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("nestling", "torch", "numpy", "scikit-learn")},
     }
+
+
+def commit() -> str | None:
+    """The commit of the source that runs, with ``-dirty`` if it was changed; None for an installed package."""
+    here = Path(__file__)
+    try:
+        tracked = subprocess.run(
+            ["git", "ls-files", "--error-unmatch", here.name], cwd=here.parent, capture_output=True, check=False
+        )
+        if tracked.returncode:  # a package inside somebody else's checkout
+            return None
+        command = ["git", "describe", "--always", "--dirty"]
+        described = subprocess.run(command, cwd=here.parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return described.stdout.strip() or None

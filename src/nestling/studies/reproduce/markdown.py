@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nestling.studies.reproduce.about import command_of
+from nestling.studies.reproduce.about import About, command_of, in_words
 from nestling.studies.reproduce.section import Section, Table
 from nestling.studies.reproduce.settings import Settings
 
 
-def markdown(sections: Mapping[str, Section], settings: Settings, about: str, machine: Mapping[str, str]) -> str:
-    """Headings, claims, sentences and tables.
-
-    Args:
-        about: the data, in words.
-        machine: name → value of what it ran on.
-    """
-    head = [
-        "# The paper's tables, reproduced",
-        about,
-        " · ".join(f"{name} {value}" for name, value in machine.items()),
-    ]
-    parts = [_section(name, section, settings) for name, section in sections.items()]
+def markdown(sections: Mapping[str, Section], about: About) -> str:
+    """Headings, claims, sentences and tables."""
+    head = ["# The paper's tables, reproduced", in_words(about), "\n".join(f"- {each}" for each in about.machines)]
+    parts = [_section(name, section, about.settings) for name, section in sections.items()]
     return "\n\n".join([*head, *parts]) + "\n"
 
 

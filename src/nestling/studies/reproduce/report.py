@@ -8,31 +8,21 @@ from pathlib import Path
 
 from nestling.evaluation import Row
 from nestling.files import write_file
-from nestling.studies.machine import machine
 from nestling.studies.page import html_page
-from nestling.studies.reproduce.about import about_run, command_of
-from nestling.studies.reproduce.images import StudyImages
+from nestling.studies.reproduce.about import About, command_of, in_words
 from nestling.studies.reproduce.section import Cell, Section, Table
 from nestling.studies.reproduce.settings import Settings
 
 
-def write_report(
-    sections: Mapping[str, Section],
-    rows: Mapping[str, Sequence[Row]],
-    settings: Settings,
-    images: StudyImages,
-    out: Path,
-    *,
-    seconds: float,
-) -> None:
+def write_report(sections: Mapping[str, Section], rows: Mapping[str, Sequence[Row]], about: About, out: Path) -> None:
     """Write ``index.html``, self-contained: every number of a table leads to its rows at the end of the section."""
-    about = " · ".join(f"{name} {value}" for name, value in machine().items())
     links = [f"<a href=#{name}>{html.escape(section.title)}</a>" for name, section in sections.items()]
-    head = f"<section><p>{html.escape(about_run(settings, images))}</p><nav>{' · '.join(links)}</nav></section>"
-    body = "\n".join(_section(name, section, rows[name], settings) for name, section in sections.items())
+    head = f"<section><p>{html.escape(in_words(about))}</p><nav>{' · '.join(links)}</nav></section>"
+    body = "\n".join(_section(name, section, rows[name], about.settings) for name, section in sections.items())
+    machines = "<br>".join(html.escape(each) for each in about.machines)
     footer = (
-        f"<footer>{seconds / 60:.1f} minutes with what was trained before. {html.escape(about)}.<br>Kusupati et al., "
-        "<i>Matryoshka Representation Learning</i>, NeurIPS 2022.</footer>"
+        f"<footer>{machines}<br>(minutes without what was trained before)<br>Kusupati et al., <i>Matryoshka "
+        "Representation Learning</i>, NeurIPS 2022.</footer>"
     )
     write_file(out / "index.html", html_page("Matryoshka representation learning, reproduced", head + body + footer))
 

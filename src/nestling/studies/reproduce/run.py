@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 
 from nestling.data.cache import data_folder
 from nestling.errors import InputError
-from nestling.evaluation import Row, save_rows
+from nestling.evaluation import Row, read_rows, save_rows
 from nestling.files import write_file
-from nestling.studies.machine import machine
 from nestling.studies.page import check_report_folder
-from nestling.studies.reproduce.about import about_run
+from nestling.studies.reproduce.about import About, about_run
+from nestling.studies.reproduce.differences import with_differences
 from nestling.studies.reproduce.experiments import EXPERIMENTS
 from nestling.studies.reproduce.images import study_images
 from nestling.studies.reproduce.markdown import markdown
@@ -45,7 +46,8 @@ def reproduce(
 
     Args:
         name: of `EXPERIMENTS`, or "all".
-        out: folder of ``index.html``, the same as ``results.md``, and of ``NAME.jsonl`` for each experiment.
+        out: folder of ``index.html``, the same as ``results.md``, of ``NAME.jsonl`` for each experiment, and of
+            ``run.json``, by which runs of other seeds are joined.
         runs: folder of the trained models; a folder of the cache when left out.
 
     Returns:
@@ -60,24 +62,59 @@ def reproduce(
     check_report_folder(out)
     started = time.monotonic()
     images = study_images(settings, watch)
-    watch.say(
-        f"{images.name}: {len(images.train):,} training, {len(images.val):,} validation, {len(images.test):,} test "
-        f"images, {len(images.classes)} classes"
-    )
-    folder = runs or data_folder() / "reproduce" / images.name
-    systems = Systems(Zoo(folder, images, settings, watch))
+    about = about_run(settings, images)
+    watch.say(about.images)
+    systems = Systems(Zoo(runs or data_folder() / "reproduce" / images.name, images, settings, watch))
     out.mkdir(parents=True, exist_ok=True)
     systems.zoo.prepare([training for each in names for training in EXPERIMENTS[each].trainings(systems)])
-    sections: dict[str, Section] = {}
     rows: dict[str, list[Row]] = {}
     for place, each in enumerate(names, start=1):
         watch.say(f"{each} ({place} of {len(names)})")
-        rows[each] = EXPERIMENTS[each].rows(systems)
+        rows[each] = with_differences(EXPERIMENTS[each].rows(systems), settings.nesting)
         save_rows(rows[each], out / f"{each}.jsonl")
-        sections[each] = EXPERIMENTS[each].section(rows[each], systems)
-        show(sections[each], watch)
-    write_report(sections, rows, settings, images, out, seconds=time.monotonic() - started)
-    write_file(out / "results.md", markdown(sections, settings, about_run(settings, images), machine()))
+    minutes = (time.monotonic() - started) / 60
+    return publish(rows, about.took(minutes), out, watch)
+
+
+def join(name: str, folders: Sequence[Path], out: Path, *, watch: Watch) -> dict[str, Section]:
+    """Show the rows of several runs, each of other seeds, as one.
+
+    Args:
+        name: of `EXPERIMENTS`, or "all".
+        folders: that `reproduce` wrote; those without the experiment are passed over.
+        out: as of `reproduce`.
+
+    Returns:
+        What each experiment shows.
+
+    Raises:
+        InputError: no such experiment, none of it in any folder, or runs that are not parts of one reproduction.
+        DataError: a folder cannot be read.
+    """
+    names = names_of(name)
+    check_report_folder(out)
+    about = reduce(About.joined, [About.load(folder) for folder in folders])
+    rows: dict[str, list[Row]] = {}
+    for each in names:
+        there = [path for folder in folders if (path := folder / f"{each}.jsonl").exists()]
+        if there:
+            rows[each] = with_differences([row for path in there for row in read_rows(path)], about.settings.nesting)
+    if not rows:
+        raise InputError.of("join", f"folders with rows of {name}", ", ".join(map(str, folders)))
+    out.mkdir(parents=True, exist_ok=True)
+    for each, found in rows.items():
+        save_rows(found, out / f"{each}.jsonl")
+    return publish(rows, about, out, watch)
+
+
+def publish(rows: Mapping[str, Sequence[Row]], about: About, out: Path, watch: Watch) -> dict[str, Section]:
+    """Tables on the terminal, the page and its text in the folder."""
+    sections = {each: EXPERIMENTS[each].section(found, about.settings) for each, found in rows.items() if found}
+    for section in sections.values():
+        show(section, watch)
+    write_report(sections, rows, about, out)
+    write_file(out / "results.md", markdown(sections, about))
+    about.save(out)
     return sections
 
 

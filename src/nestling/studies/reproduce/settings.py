@@ -26,6 +26,7 @@ class Settings:
         pixels: of a side.
         seeds: of weights, order and augmentation; a table shows their mean.
         few_dims_seeds: of the models that are compared at 16 dims and below.
+        once: of what is measured with one seed only; empty in a run of other seeds, whose rows are joined to it.
         classes: how many are used, spread over the alphabet; None for all.
         strengths: of probes (the inverse of the L2 penalty); validation chooses among them at each prefix.
         finish_epochs: of the rotation behind a trained model.
@@ -43,14 +44,16 @@ class Settings:
     finish_epochs: int = 24
     seeds: tuple[int, ...] = (0, 1, 2)
     few_dims_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    once: tuple[int, ...] = (0,)
     classes: int | None = None
     few_shot_draws: int = 100
     random_draws: int = 3
     redraws: int = 30
 
     def __post_init__(self) -> None:
-        if not self.seeds or not set(self.seeds) <= set(self.few_dims_seeds):
-            raise InputError.of("seeds", "at least one, all among few_dims_seeds", self.seeds)
+        if not self.few_dims_seeds or not set(self.once) <= set(self.seeds) <= set(self.few_dims_seeds):
+            seeds = f"{self.once}, {self.seeds} and {self.few_dims_seeds}"
+            raise InputError.of("once, seeds and few_dims_seeds", "each among the next, the last not empty", seeds)
 
     @property
     def unseen(self) -> tuple[int, ...]:
@@ -58,13 +61,14 @@ class Settings:
         return tuple((a + b) // 2 for a, b in zip(self.nesting.dims, self.nesting.dims[1:], strict=False))
 
 
-def get_settings(scale: str = "full", *, data: str = "icons-600", seeds: int = 3) -> Settings:
+def get_settings(scale: str = "full", *, data: str = "icons-600", seeds: int = 3, only: int | None = None) -> Settings:
     """The published tables, or every row of them in minutes.
 
     Args:
         scale: "full" or "small".
         data: as of `Settings`.
         seeds: how many; two more are trained for the shortest prefixes when there are at least three.
+        only: one of them, and nothing of the others.
 
     Raises:
         InputError: no such scale, or no seed.
@@ -84,11 +88,15 @@ def get_settings(scale: str = "full", *, data: str = "icons-600", seeds: int = 3
         seeds=tuple(range(seeds)),
         few_dims_seeds=tuple(range(more)),
     )
-    if scale == "full":
-        return full
+    found = full if scale == "full" else _small(full)
+    return found if only is None else _only(found, only)
+
+
+def _small(full: Settings) -> Settings:
+    """Every row in minutes."""
     return replace(
         full,
-        scale=scale,
+        scale="small",
         nesting=Nesting((8, 16, 32, 64)),
         stages=(16, 32, 64),
         train=replace(full.train, epochs=3, batch_size=128, warmup_epochs=1.0),
@@ -100,3 +108,11 @@ def get_settings(scale: str = "full", *, data: str = "icons-600", seeds: int = 3
         few_shot_draws=5,
         redraws=5,
     )
+
+
+def _only(settings: Settings, seed: int) -> Settings:
+    """The part of one seed."""
+    if seed not in settings.few_dims_seeds:
+        raise InputError.of("seed", f"one of {', '.join(map(str, settings.few_dims_seeds))}", seed)
+    kept = {name: tuple(s for s in getattr(settings, name) if s == seed) for name in ("once", "seeds")}
+    return replace(settings, few_dims_seeds=(seed,), **kept)

@@ -85,7 +85,7 @@ class Systems:
         found = [(system, self._nested(system)) for system in NESTED] + [(FINISHED, self._plain(m)) for m in dims]
         if seed in self.settings.seeds:
             found.append(("slimmable", self.zoo.slimmable_recipe))
-        if seed == self.settings.seeds[0]:
+        if seed in self.settings.once:
             found += [("MRL projected", self.zoo.recipe("MRL projected", ending="projection", finished=True))]
             found += [("FF projected", self._plain(m, ending="projection")) for m in dims]
         return found
@@ -177,7 +177,7 @@ class Systems:
         if seed in self.settings.seeds:
             yield self.svd(seed)
             yield self.pca(seed)
-            for draw in range(self.settings.random_draws if seed == self.settings.seeds[0] else 1):
+            for draw in range(self.settings.random_draws if seed in self.settings.once else 1):
                 yield self.random(seed, draw)
 
     def vectors(self, block: Block) -> Vectors:

@@ -20,6 +20,7 @@ from nestling.studies.reproduce.experiments import (
 )
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section
+from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import Systems
 
 
@@ -34,8 +35,8 @@ class Experiment(Protocol):
         """What it measures."""
         ...
 
-    def section(self, rows: Sequence[Row], systems: Systems) -> Section:
-        """What it shows."""
+    def section(self, rows: Sequence[Row], settings: Settings) -> Section:
+        """What it shows; the rows may be of several runs."""
         ...
 
 

@@ -11,6 +11,7 @@ from nestling.evaluation.base import correct_rows
 from nestling.nesting import Nesting
 from nestling.studies.reproduce.recipe import Recipe, Training
 from nestling.studies.reproduce.section import Section, by_prefix, mean_of
+from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import NEIGHBOR, PROBE, Systems
 from nestling.studies.reproduce.zoo import Zoo
 
@@ -66,29 +67,17 @@ def ablations(zoo: Zoo) -> list[Ablation]:
 
 def trainings(systems: Systems) -> list[Training]:
     """One model for each change; one seed."""
-    seed = systems.settings.seeds[0]
-    return [Training(each.recipe, seed) for each in ablations(systems.zoo)]
+    return [Training(each.recipe, seed) for seed in systems.settings.once for each in ablations(systems.zoo)]
 
 
 def rows(systems: Systems) -> list[Row]:
     """Probe and 1-NN of each at the base's prefixes, those that it was not trained on included; one seed."""
-    seed = systems.settings.seeds[0]
-    labels = systems.images.test.labels
-    found: list[Row] = []
-    for ablation in ablations(systems.zoo):
-        block = systems.block(ablation.name, ablation.recipe, seed)
-        there = block.features["test"].shape[1]
-        dims = {*block.nesting, *(m for m in systems.nesting if m <= there)}
-        block = replace(block, nesting=Nesting(tuple(sorted(dims))), predictions=None)
-        for metric, parts in systems.predicted(block).items():
-            given = correct_rows(parts["test"] == labels, block.nesting, metric=metric, system=ablation.name)
-            found += [replace(row, seed=seed) for row in given]
-    return found
+    return [row for seed in systems.settings.once for row in _of(systems, seed)]
 
 
-def section(rows: Sequence[Row], systems: Systems) -> Section:
+def section(rows: Sequence[Row], settings: Settings) -> Section:
     """Both tables, and each change's difference from the base at the ends."""
-    short, wide = systems.nesting.dims[0], systems.nesting.width
+    short, wide = settings.nesting.dims[0], settings.nesting.width
     found = []
     for name in dict.fromkeys(row.system for row in rows):
         if name != _BASE:
@@ -104,3 +93,17 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
             by_prefix("1-NN top-1, %", rows, NEIGHBOR),
         ],
     )
+
+
+def _of(systems: Systems, seed: int) -> list[Row]:
+    labels = systems.images.test.labels
+    found: list[Row] = []
+    for ablation in ablations(systems.zoo):
+        block = systems.block(ablation.name, ablation.recipe, seed)
+        there = block.features["test"].shape[1]
+        dims = {*block.nesting, *(m for m in systems.nesting if m <= there)}
+        block = replace(block, nesting=Nesting(tuple(sorted(dims))), predictions=None)
+        for metric, parts in systems.predicted(block).items():
+            given = correct_rows(parts["test"] == labels, block.nesting, metric=metric, system=ablation.name)
+            found += [replace(row, seed=seed) for row in given]
+    return found

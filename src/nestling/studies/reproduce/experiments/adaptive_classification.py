@@ -15,6 +15,7 @@ from nestling.studies import plots
 from nestling.studies.reproduce import paper
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Cell, Section, Table, mean_of, percent, told
+from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import Block, Systems
 from nestling.studies.watch import Step
 
@@ -40,10 +41,10 @@ def rows(systems: Systems) -> list[Row]:
     return found
 
 
-def section(rows: Sequence[Row], systems: Systems) -> Section:
+def section(rows: Sequence[Row], settings: Settings) -> Section:
     """The table, the plot over dims, the paper's points beside them."""
     names = list(dict.fromkeys(row.system for row in rows if row.metric == "cascade_top1"))
-    draws = systems.settings.redraws
+    draws = settings.redraws
     theirs = [[f"{p.cap}", f"{p.dims:.1f}", f"{p.accuracy:.2f}"] for p in paper.CASCADE]
     points = {
         name: (mean_of(rows, "cascade_dims", name, None), 100 * mean_of(rows, "cascade_top1", name, None))
@@ -57,7 +58,7 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
         title="Adaptive classification",
         claim="Asking wider prefixes only when the narrow ones are unsure reaches the accuracy of 512 dims with 37 "
         "expected dims: 14 times fewer (Figure 6).",
-        found=_sentences(rows, systems),
+        found=_sentences(rows, settings),
         tables=[
             _table(
                 "Cascades on MRL's heads; thresholds found on validation, figures of test (means over seeds)",
@@ -195,7 +196,7 @@ def _costs(block: Block, systems: Systems) -> list[Row]:
     ]
 
 
-def _sentences(rows: Sequence[Row], systems: Systems) -> list[str]:
+def _sentences(rows: Sequence[Row], settings: Settings) -> list[str]:
     def at(name: str) -> tuple[float, float, float]:
         return (
             mean_of(rows, "cascade_top1", name, None),
@@ -204,7 +205,7 @@ def _sentences(rows: Sequence[Row], systems: Systems) -> list[str]:
         )
 
     found: list[str] = []
-    best = max((at(f"{_FIXED} {m}") for m in systems.nesting), key=lambda point: point[0])
+    best = max((at(f"{_FIXED} {m}") for m in settings.nesting), key=lambda point: point[0])
     joint = [at(name) for name in dict.fromkeys(r.system for r in rows) if name.startswith(_JOINT)]
     near = [point for point in joint if point[0] >= best[0] - 0.003]
     if near:
@@ -226,7 +227,7 @@ def _sentences(rows: Sequence[Row], systems: Systems) -> list[str]:
     backbone, head = (mean_of(rows, "mflops", name, None) for name in ("backbone", "widest head"))
     full, ours = (
         mean_of(rows, "cascade_top1", name, None, _FIFTH)
-        for name in (f"{_FIXED} {systems.nesting.width}", f"{_JOINT} 0 below best")
+        for name in (f"{_FIXED} {settings.nesting.width}", f"{_JOINT} 0 below best")
     )
     spent = mean_of(rows, "cascade_dims", f"{_JOINT} 0 below best", None, _FIFTH)
     found.append(

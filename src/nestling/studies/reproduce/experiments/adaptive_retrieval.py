@@ -17,6 +17,7 @@ from nestling.search.index import Index
 from nestling.studies import plots
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section, Table, percent, told
+from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import Block, Systems
 from nestling.studies.reproduce.zoo import PARTS
 from nestling.studies.watch import Step
@@ -31,26 +32,27 @@ _BY_MFLOPS, _BY_TIME = "cheapest funnel by MFLOPs", "plan tuned for time"
 
 def trainings(systems: Systems) -> list[Training]:
     """MRL; one seed."""
-    return systems.nested_trainings(systems.settings.seeds[:1], ["MRL"])
+    return systems.nested_trainings(systems.settings.once, ["MRL"])
 
 
 def rows(systems: Systems) -> list[Row]:
     """The grid, the paper's funnel scaled to our widths, and tuned plans, in the index, with MFLOPs and time."""
-    seed = systems.settings.seeds[0]
-    block = systems.nested("MRL", seed)
-    text = systems.zoo.text(block.key, f"adaptive-retrieval-{_VERSION}", lambda: dump_rows(_of(block, systems, seed)))
-    return [replace(row, seed=seed) for row in load_rows(text)]
+    found: list[Row] = []
+    for seed in systems.settings.once:
+        block, name = systems.nested("MRL", seed), f"adaptive-retrieval-{_VERSION}"
+        text = systems.zoo.text(block.key, name, lambda block=block, seed=seed: dump_rows(_of(block, systems, seed)))
+        found += [replace(row, seed=seed) for row in load_rows(text)]
+    return found
 
 
-def section(rows: Sequence[Row], systems: Systems) -> Section:
+def section(rows: Sequence[Row], settings: Settings) -> Section:
     """mAP@10 over MFLOPs with the Pareto frontier, the best of the grid, the funnels."""
     plans = list(dict.fromkeys(row.plan for row in rows if row.plan is not None))
     cost = {plan: _value(rows, "mflops", plan) for plan in plans}
     quality = {plan: _value(rows, "map@10", plan) for plan in plans}
     frontier = _pareto(plans, cost, quality)
-    shown = [
-        p for p in plans if p in frontier or p == "exact" or p in (_funnel(systems.nesting), _headline(systems.nesting))
-    ]
+    named = {"exact", _funnel(settings.nesting), _headline(settings.nesting)}
+    shown = [p for p in plans if p in frontier | named]
     lines = [
         [
             plan,
@@ -62,12 +64,12 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
         ]
         for plan in sorted(shown, key=lambda p: cost[p])
     ]
-    points = {kind: [(cost[p], 100 * quality[p]) for p in of] for kind, of in _kinds(plans, systems.nesting).items()}
+    points = {kind: [(cost[p], 100 * quality[p]) for p in of] for kind, of in _kinds(plans, settings.nesting).items()}
     return Section(
         title="Adaptive retrieval",
         claim="Ranking by 16 dims and re-ranking 200 by all of them is as good as all dims at 1/128 of the operations "
         "(Figure 8); a funnel does it in one go (Table 13).",
-        found=_sentences(rows, systems, cost, quality),
+        found=_sentences(rows, settings, cost, quality),
         tables=[
             Table(
                 "The frontier of all plans, exact search, the paper's headline and funnel",
@@ -195,8 +197,8 @@ def _longer(plans: Sequence[str], nesting: Nesting) -> list[str]:
     return [p for p in plans if p not in ("exact", _funnel(nesting)) and len(Plan.parse(p).stages) > 2]
 
 
-def _sentences(rows: Sequence[Row], systems: Systems, cost: dict[str, float], quality: dict[str, float]) -> list[str]:
-    nesting, full = systems.nesting, quality["exact"]
+def _sentences(rows: Sequence[Row], settings: Settings, cost: dict[str, float], quality: dict[str, float]) -> list[str]:
+    nesting, full = settings.nesting, quality["exact"]
     found: list[str] = []
     named = {"The paper's headline": _headline(nesting), "The paper's funnel": _funnel(nesting)}
     named |= {row.system.capitalize(): row.plan for row in rows if row.metric == "plan" and row.plan is not None}

@@ -10,6 +10,7 @@ from nestling.evaluation import Neighbor, Row, by_frequency, coarse_rows, group_
 from nestling.evaluation.base import correct_rows
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, mean_of, percent, told
+from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, PROBE, Block, Systems
 
 _COARSE = "superclass_top1"
@@ -32,19 +33,19 @@ def rows(systems: Systems) -> list[Row]:
     return found
 
 
-def section(rows: Sequence[Row], systems: Systems) -> Section:
+def section(rows: Sequence[Row], settings: Settings) -> Section:
     """Thirds, the coarse accuracy beside the fine, and how each coarse class gains with more dims."""
     tables = [
         by_prefix(f"1-NN top-1 of the {third} third of the classes, %", rows, f"{NEIGHBOR}_third", group=third)
         for third in _THIRDS
     ]
     if any(row.metric == _COARSE for row in rows):
-        tables += [by_prefix("coarse class of the probe's answer right, %", rows, _COARSE), _gains(rows, systems)]
+        tables += [by_prefix("coarse class of the probe's answer right, %", rows, _COARSE), _gains(rows, settings)]
     return Section(
         title="Rare classes and coarse classes",
         claim="Short prefixes hold the coarse information first: the superclass is known at 8 dims already (85.57 % of "
         "90.21 % at 2,048 in the paper), and finer classes come with more dims. Rare classes gain most from more dims.",
-        found=_sentences(rows, systems),
+        found=_sentences(rows, settings),
         tables=tables,
     )
 
@@ -65,9 +66,9 @@ def _of(block: Block, systems: Systems) -> list[Row]:
     return found + coarse_rows(predicted, labels, coarse, block.nesting, system=block.system)
 
 
-def _gains(rows: Sequence[Row], systems: Systems) -> Table:
+def _gains(rows: Sequence[Row], settings: Settings) -> Table:
     """For each coarse class how often MRL names it at the shortest prefix and at full width, by what it gains."""
-    short, wide = systems.nesting.dims[0], systems.nesting.width
+    short, wide = settings.nesting.dims[0], settings.nesting.width
     names = sorted({row.group for row in rows if row.metric == _COARSE and row.group is not None})
     values = {name: tuple(mean_of(rows, _COARSE, "MRL", m, name) for m in (short, wide)) for name in names}
     ordered = sorted(names, key=lambda name: values[name][0] - values[name][1])
@@ -82,8 +83,8 @@ def _gains(rows: Sequence[Row], systems: Systems) -> Table:
     return Table("Coarse classes by what more dims give them (MRL), %", ["", str(short), str(wide), "gain"], lines)
 
 
-def _sentences(rows: Sequence[Row], systems: Systems) -> list[str]:
-    short, wide = systems.nesting.dims[0], systems.nesting.width
+def _sentences(rows: Sequence[Row], settings: Settings) -> list[str]:
+    short, wide = settings.nesting.dims[0], settings.nesting.width
     found: list[str] = []
     kept = {
         metric: mean_of(rows, metric, "MRL", short) / mean_of(rows, metric, "MRL", wide) for metric in (_COARSE, PROBE)

@@ -9,20 +9,16 @@ import numpy as np
 
 from nestling.evaluation import Row, macro_rows
 from nestling.evaluation.base import correct_rows
-from nestling.metrics import grouped_bootstrap
+from nestling.nesting import Nesting
 from nestling.studies import plots
 from nestling.studies.reproduce import paper
+from nestling.studies.reproduce.differences import PAIRS, grouped_rows
 from nestling.studies.reproduce.judged import LINEAR, Judged, judge
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, lines_of, mean_of, percent
+from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import FINISHED, HEAD, NEIGHBOR, PROBE, RAW, VOTE, Systems
 
-_PAIRS = (
-    ("MRL", "FF"),
-    ("MRL-E", "MRL"),
-    *(("MRL", other) for other in ("MRL raw", "SVD", "random", "slimmable")),
-    ("MRL projected", "FF projected"),
-)
 _TITLES = {
     LINEAR: "linear top-1, the better of trained head and refitted probe, %",
     HEAD: "linear top-1, trained head, %",
@@ -45,19 +41,18 @@ def trainings(systems: Systems) -> list[Training]:
 
 
 def rows(systems: Systems) -> list[Row]:
-    """Top-1 of every system, seed and prefix; differences from FF with intervals over families and seeds."""
+    """Top-1 of every system, seed and prefix, of all images and by groups for those that are compared."""
     found: list[Row] = []
-    right: dict[tuple[str, str, int], dict[int, np.ndarray]] = {}
     for seed in systems.settings.few_dims_seeds:
         for judged in _judged(systems, seed):
             for metric, each in judged.right.items():
                 found += _seeded(correct_rows(each, judged.nesting, metric=metric, system=judged.system), seed)
-                for m, line in zip(judged.nesting, each, strict=True):
-                    right.setdefault((judged.system, metric, m), {}).setdefault(seed, line)
             found += _seeded(_more(judged, systems), seed)
-    pixels = judge(systems.pixels(), systems)
-    found += correct_rows(pixels.right[NEIGHBOR], pixels.nesting, metric=NEIGHBOR, system="pixels")
-    return found + _differences(right, systems) + _backbones(systems)
+            found += _grouped(judged, systems, seed)
+    if systems.settings.once:
+        pixels = judge(systems.pixels(), systems)
+        found += correct_rows(pixels.right[NEIGHBOR], pixels.nesting, metric=NEIGHBOR, system="pixels")
+    return found + _backbones(systems)
 
 
 def _judged(systems: Systems, seed: int) -> list[Judged]:
@@ -69,7 +64,7 @@ def _judged(systems: Systems, seed: int) -> list[Judged]:
     return found[:first] + better + found[first:]
 
 
-def section(rows: Sequence[Row], systems: Systems) -> Section:
+def section(rows: Sequence[Row], settings: Settings) -> Section:
     """Tables with the paper's figures, both plots, and the goals with their intervals."""
     own = {LINEAR: paper.LINEAR, NEIGHBOR: paper.ONE_NN}
     short = [by_prefix(title, rows, m, paper=own.get(m), without=("pixels",)) for m, title in _TITLES.items()]
@@ -83,8 +78,8 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
         title="Every prefix is an embedding",
         claim="MRL is as accurate as a model trained at each width alone (FF), better at small widths under 1-NN, and "
         "far above SVD, slimmable networks and random features (Figures 2 and 3).",
-        found=_sentences(rows, systems),
-        tables=[_difference_table(rows, systems), *short, _backbone_table(rows), *wide],
+        found=_sentences(rows, settings),
+        tables=[_difference_table(rows, settings), *short, _backbone_table(rows), *wide],
         pictures=[plots.over_dims(panels, ylabel="accuracy, %")],
     )
 
@@ -104,48 +99,39 @@ def _more(judged: Judged, systems: Systems) -> list[Row]:
     return found
 
 
-def _differences(right: dict[tuple[str, str, int], dict[int, np.ndarray]], systems: Systems) -> list[Row]:
-    found: list[Row] = []
-    for system, other in _PAIRS:
-        for metric in (LINEAR, NEIGHBOR):
-            for m in systems.nesting:
-                ours, theirs = right.get((system, metric, m)), right.get((other, metric, m))
-                shared = sorted(set(ours or ()) & set(theirs or ()))
-                if ours is None or theirs is None or not shared:
-                    continue
-                a, b = np.stack([ours[s] for s in shared]), np.stack([theirs[s] for s in shared])
-                found.append(
-                    Row(
-                        system=f"{system} - {other}",
-                        metric=f"{metric}_difference",
-                        value=float(a.mean() - b.mean()),
-                        unit="fraction",
-                        n=a.size,
-                        dims=m,
-                        interval=grouped_bootstrap(a, b, systems.images.test.groups, seed=0),
-                    )
-                )
+def _grouped(judged: Judged, systems: Systems, seed: int) -> list[Row]:
+    """What the differences are made of; only at the prefixes of the nesting."""
+    groups, found = systems.images.test.groups, list[Row]()
+    places = [i for i, m in enumerate(judged.nesting) if m in systems.nesting.dims]
+    nesting = Nesting(tuple(judged.nesting.dims[i] for i in places)) if places else None
+    for metric in (LINEAR, NEIGHBOR):
+        if metric in judged.right and nesting is not None:
+            right = judged.right[metric][places]
+            found += grouped_rows(right, groups, nesting, metric=metric, system=judged.system, seed=seed)
     return found
 
 
-def _sentences(rows: Sequence[Row], systems: Systems) -> list[str]:
+def _sentences(rows: Sequence[Row], settings: Settings) -> list[str]:
     found: list[str] = []
-    for ours, theirs in _PAIRS:
+    for ours, theirs in PAIRS:
         for metric, words in ((LINEAR, "Linear"), (NEIGHBOR, "1-NN")):
             told = [row for row in rows if (row.system, row.metric) == (f"{ours} - {theirs}", f"{metric}_difference")]
             if told:
                 found.append(f"{words}, {ours} minus {theirs}: {_verdict(told)}.")
-    m, wide = systems.nesting.width, systems.pixels().nesting.width
+    m = settings.nesting.width
     gap = mean_of(rows, PROBE, "FF", m) - mean_of(rows, HEAD, "FF raw", m)
-    found.append(f"Probe minus trained head of the plain model at {m} dims: {100 * gap:+.2f} points.")
-    widths = [row.dims for row in rows if (row.system, row.metric) == ("slimmable", _BACKBONE)]
-    found.append(
-        f"The slimmable network has the widths {', '.join(map(str, widths))}; between and below them it is a cut: its "
-        "first features, from the next wider network."
-    )
-    found.append(
-        f"1-NN of the pixels themselves ({wide:,} dims): {percent(mean_of(rows, NEIGHBOR, 'pixels', wide))} %."
-    )
+    if gap == gap:
+        found.append(f"Probe minus trained head of the plain model at {m} dims: {100 * gap:+.2f} points.")
+    if widths := [str(row.dims) for row in rows if (row.system, row.metric) == ("slimmable", _BACKBONE)]:
+        found.append(
+            f"The slimmable network has the widths {', '.join(widths)}; between and below them it is a cut: its "
+            "first features, from the next wider network."
+        )
+    found += [
+        f"1-NN of the pixels themselves ({row.dims:,} dims): {percent(row.value)} %."
+        for row in rows
+        if (row.system, row.metric) == ("pixels", NEIGHBOR)
+    ]
     return found
 
 
@@ -157,20 +143,20 @@ def _verdict(rows: Sequence[Row]) -> str:
     return "; ".join(parts) or "not told apart at any prefix"
 
 
-def _difference_table(rows: Sequence[Row], systems: Systems) -> Table:
+def _difference_table(rows: Sequence[Row], settings: Settings) -> Table:
     lines = []
-    for ours, theirs in _PAIRS:
+    for ours, theirs in PAIRS:
         for metric, words in ((LINEAR, "linear"), (NEIGHBOR, "1-NN")):
             found = {
                 row.dims: i
                 for i, row in enumerate(rows)
                 if (row.system, row.metric) == (f"{ours} - {theirs}", f"{metric}_difference")
             }
-            cells = [_cell(rows, found[m]) if m in found else "" for m in systems.nesting]
+            cells = [_cell(rows, found[m]) if m in found else "" for m in settings.nesting]
             if any(cells):
                 lines.append([f"{ours} - {theirs}, {words}", *cells])
     title = "differences in points [95 %, families and seeds resampled]"
-    return Table(title, ["", *map(str, systems.nesting)], lines, wide=True)
+    return Table(title, ["", *map(str, settings.nesting)], lines, wide=True)
 
 
 def _cell(rows: Sequence[Row], place: int) -> Cell:
@@ -182,13 +168,15 @@ def _cell(rows: Sequence[Row], place: int) -> Cell:
 
 def _backbones(systems: Systems) -> list[Row]:
     """Multiplications and additions of one image in the backbone: what slimming saves, and nesting does not."""
-    seed = systems.settings.seeds[0]
-    flops = {("MRL", systems.nesting.width): systems.backbone_flops(systems.nested("MRL", seed))}
-    flops |= {("slimmable", width): count for width, count in systems.zoo.slimmable(seed).flops.items()}
-    return [
-        Row(system=system, metric=_BACKBONE, value=count / 1e6, unit="MFLOPs", n=1, dims=width, seed=seed)
-        for (system, width), count in flops.items()
-    ]
+    found: list[Row] = []
+    for seed in systems.settings.once:
+        flops = {("MRL", systems.nesting.width): systems.backbone_flops(systems.nested("MRL", seed))}
+        flops |= {("slimmable", width): count for width, count in systems.zoo.slimmable(seed).flops.items()}
+        found += [
+            Row(system=system, metric=_BACKBONE, value=count / 1e6, unit="MFLOPs", n=1, dims=width, seed=seed)
+            for (system, width), count in flops.items()
+        ]
+    return found
 
 
 def _backbone_table(rows: Sequence[Row]) -> Table:

@@ -12,6 +12,7 @@ from nestling.evaluation.base import correct_rows
 from nestling.nesting import Nesting
 from nestling.studies.reproduce.recipe import Recipe, Training
 from nestling.studies.reproduce.section import Section, by_prefix, mean_of
+from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import HEAD, NEIGHBOR, NESTED, Systems
 from nestling.studies.reproduce.zoo import Zoo
 
@@ -20,32 +21,19 @@ _FACTORS = (0.5, 1.0, 2.0)
 
 def trainings(systems: Systems) -> list[Training]:
     """Four systems at three rates; one seed."""
-    seed = systems.settings.seeds[0]
-    return [Training(recipe, seed) for _, _, recipe in _recipes(systems.zoo)]
+    return [Training(recipe, seed) for seed in systems.settings.once for _, _, recipe in _recipes(systems.zoo)]
 
 
 def rows(systems: Systems) -> list[Row]:
     """Trained head and 1-NN on validation."""
-    seed, val = systems.settings.seeds[0], systems.images.val.labels
-    found: list[Row] = []
-    for system, rate, recipe in _recipes(systems.zoo):
-        block = systems.block(_name(system, rate), recipe, seed)
-        assert block.predictions is not None
-        right = {
-            HEAD: block.predictions("val") == val,
-            NEIGHBOR: systems.predict(block, Neighbor())["val"] == val,
-        }
-        for metric, each in right.items():
-            given = correct_rows(np.asarray(each), block.nesting, metric=metric, system=block.system)
-            found += [replace(row, seed=seed) for row in given]
-    return found
+    return [row for seed in systems.settings.once for row in _of(systems, seed)]
 
 
-def section(rows: Sequence[Row], systems: Systems) -> Section:
+def section(rows: Sequence[Row], settings: Settings) -> Section:
     """Both tables, and how far the rate of all other tables lies below the best of each system."""
-    base = systems.settings.train.lr
+    base = settings.train.lr
     found = []
-    for system in dict.fromkeys(system for system, _, _ in _recipes(systems.zoo)):
+    for system in dict.fromkeys(row.system.rpartition(" at ")[0] for row in rows):
         for metric, words in ((HEAD, "head"), (NEIGHBOR, "1-NN")):
             values = {factor: _value(rows, metric, _name(system, factor * base)) for factor in _FACTORS}
             best = max(values, key=lambda factor: values[factor])
@@ -63,6 +51,22 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
             by_prefix("1-NN on validation, top-1 %", rows, NEIGHBOR),
         ],
     )
+
+
+def _of(systems: Systems, seed: int) -> list[Row]:
+    val = systems.images.val.labels
+    found: list[Row] = []
+    for system, rate, recipe in _recipes(systems.zoo):
+        block = systems.block(_name(system, rate), recipe, seed)
+        assert block.predictions is not None
+        right = {
+            HEAD: block.predictions("val") == val,
+            NEIGHBOR: systems.predict(block, Neighbor())["val"] == val,
+        }
+        for metric, each in right.items():
+            given = correct_rows(np.asarray(each), block.nesting, metric=metric, system=block.system)
+            found += [replace(row, seed=seed) for row in given]
+    return found
 
 
 def _recipes(zoo: Zoo) -> list[tuple[str, float, Recipe]]:

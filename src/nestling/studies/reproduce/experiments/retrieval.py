@@ -10,6 +10,7 @@ from nestling.studies import plots
 from nestling.studies.reproduce import paper
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section, by_prefix, lines_of
+from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import Block, Systems
 
 _METRICS = {
@@ -35,9 +36,9 @@ def rows(systems: Systems) -> list[Row]:
     return found
 
 
-def section(rows: Sequence[Row], systems: Systems) -> Section:
+def section(rows: Sequence[Row], settings: Settings) -> Section:
     """The tables and the plot."""
-    del systems
+    del settings
     tables = [
         by_prefix(f"{title}, %", rows, metric, paper=paper.MAP if metric == "map@10" else None, without=("pixels",))
         for metric, title in _METRICS.items()
@@ -53,7 +54,7 @@ def section(rows: Sequence[Row], systems: Systems) -> Section:
 
 def _blocks(systems: Systems, seed: int) -> Iterator[Block]:
     yield from systems.main(seed)
-    if seed == systems.settings.seeds[0]:
+    if seed in systems.settings.once:
         yield systems.pixels()
 
 

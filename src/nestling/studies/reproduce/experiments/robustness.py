@@ -13,6 +13,7 @@ from nestling.nesting import prefix
 from nestling.studies.reproduce.corruptions import CORRUPTIONS
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section, Table, by_prefix, mean_of
+from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import NEIGHBOR, Block, Systems
 
 _STYLES = ("outline", "thin", "light", "fill", "filled", "solid", "bold", "rounded", "sharp", "duotone")
@@ -35,9 +36,9 @@ def rows(systems: Systems) -> list[Row]:
     return found
 
 
-def section(rows: Sequence[Row], systems: Systems) -> Section:
+def section(rows: Sequence[Row], settings: Settings) -> Section:
     """A table for each change and each style, and what a prefix loses beside full width."""
-    short, wide = systems.nesting.dims[0], systems.nesting.width
+    short, wide = settings.nesting.dims[0], settings.nesting.width
     groups = list(dict.fromkeys(row.group for row in rows))
     found = []
     for group in groups[1:]:

@@ -11,6 +11,7 @@ from nestling.nesting import Nesting
 from nestling.studies import plots
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Section, by_prefix, lines_of, mean_of
+from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, Systems
 
 
@@ -32,10 +33,10 @@ def rows(systems: Systems) -> list[Row]:
     return found
 
 
-def section(rows: Sequence[Row], systems: Systems) -> Section:
+def section(rows: Sequence[Row], settings: Settings) -> Section:
     """The table, the plot, and how far unseen widths lie from the line through their neighbours."""
-    dims, found = systems.nesting.dims, []
-    for low, m, high in zip(dims, systems.settings.unseen, dims[1:], strict=False):
+    dims, found = settings.nesting.dims, []
+    for low, m, high in zip(dims, settings.unseen, dims[1:], strict=False):
         ours = mean_of(rows, NEIGHBOR, "MRL", m)
         between = (mean_of(rows, NEIGHBOR, "MRL", low) + mean_of(rows, NEIGHBOR, "MRL", high)) / 2
         found.append(f"{m} dims: {100 * ours:.2f} %, {100 * (ours - between):+.2f} from the mean of {low} and {high}")
