@@ -53,6 +53,7 @@ def tiny(tree: Path, **changes: object) -> Settings:
         few_dims_seeds=(0, 1),
         few_shot_draws=3,
         random_draws=2,
+        strengths=(0.1, 10.0),
         redraws=3,
     )
     return replace(settings, **changes)

@@ -22,14 +22,20 @@ Form = Callable[[Sequence[Any], Tensor, Sequence[bool]], tuple[Tensor, list[Tens
 def formed_loss(form: Form, c: Tensor, inputs: Sequence[Tensor | None]) -> NestedLoss:
     """Run `form` now and let autograd take its gradients later; the gradient to `c` is ``per_dim``."""
     wanted: list[bool] = [torch.is_grad_enabled() and t is not None and t.requires_grad for t in inputs]
-    total, per_dim = _call(form, wanted, c, inputs)
+    total, per_dim = (_uncompiled() if torch.compiler.is_compiling() else _call)(form, wanted, c, inputs)
     return NestedLoss(total=total, per_dim=per_dim)
 
 
-@torch.compiler.disable()
 def _call(form: Form, wanted: list[bool], c: Tensor, inputs: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
-    # A compiled caller breaks its graph here: the chunk loop is written for the eager kernels.
     return cast(tuple[Tensor, Tensor], _Formed.apply(form, wanted, c, *inputs))
+
+
+def _uncompiled() -> Callable[..., tuple[Tensor, Tensor]]:
+    """`_call`, at which a compiled caller breaks its graph: the chunk loop is written for the eager kernels.
+
+    Not a decorator: it imports the compiler, two seconds for everybody who compiles nothing.
+    """
+    return torch.compiler.disable(_call)
 
 
 class _Formed(torch.autograd.Function):

@@ -13,9 +13,6 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from nestling.errors import InputError, ProcessLostError
 from nestling.training.config import TrainConfig
@@ -48,14 +45,7 @@ class Processes:
         """What is trained: the objective itself on this process's device, or a copy of which it holds a share."""
         if not self.sharded:
             return objective.to(self.device)
-        shared = copy.deepcopy(objective).to(self.device)
-        kind = self.device.type
-        mesh = init_device_mesh(kind, (self.count,))
-        for block in _blocks(shared):
-            fully_shard(block, mesh=mesh)
-        # The rest stays whole between forward and backward: losses read weights outside of any module's forward.
-        fully_shard(shared, mesh=mesh, reshard_after_forward=False)
-        return shared
+        return _shared(copy.deepcopy(objective).to(self.device), self.device.type, self.count)
 
     def wrapped(self, placed: Objective) -> nn.Module:
         """A module whose backward pass averages gradients over the processes."""
@@ -111,14 +101,35 @@ _BROKEN = ("connection", "gloo", "nccl", "peer", "socket", "broken pipe", "timed
 
 def whole(tensor: Tensor) -> Tensor:
     """All of a tensor of which every process has a share; to be called by all of them."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return cast(Any, tensor).full_tensor() if _is_share(tensor) else tensor
 
 
 def shared_like(tensor: Tensor, like: Tensor) -> Tensor:
     """This process's share of a whole tensor, where `like` is a share."""
-    if not isinstance(like, DTensor):
+    if not _is_share(like):
         return tensor
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+    from torch.distributed.tensor import distribute_tensor
+
+    share: Any = like
+    return distribute_tensor(tensor.to(like.device), share.device_mesh, share.placements)
+
+
+def _is_share(tensor: Tensor) -> bool:
+    # Not isinstance: torch's module of shares takes a second to import, which most runs need not spend.
+    return hasattr(tensor, "full_tensor")
+
+
+def _shared(objective: Objective, kind: str, count: int) -> Objective:
+    """The objective with this process's share of each tensor (FSDP2)."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(kind, (count,))
+    for block in _blocks(objective):
+        fully_shard(block, mesh=mesh)
+    # The rest stays whole between forward and backward: losses read weights outside of any module's forward.
+    fully_shard(objective, mesh=mesh, reshard_after_forward=False)
+    return objective
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:
