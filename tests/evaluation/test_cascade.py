@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from hypothesis import strategies as st
 from nestling import Nesting
 from nestling.errors import InputError, ShapeError
 from nestling.evaluation import cascade
-from nestling.evaluation.cascade import Cascade, calibrated, fit, frontier, greedy, oracle
+from nestling.evaluation.cascade import Cascade, fit, frontier, greedy, oracle
+from nestling.evaluation.pooling import fitted_weights, own_answers
 
 NESTING = Nesting((8, 16, 32, 64))
 
@@ -37,36 +37,38 @@ def softmax(z: np.ndarray) -> np.ndarray:
     return e / e.sum()
 
 
+POOLS = ((1.0,), (0.3, 0.8), (0.0, 0.5, 2.0), (0.1, 0.2, 0.3, 0.4))
+
+
 def naive(
-    logits: list[np.ndarray], thresholds: tuple[float, ...], temperatures: tuple[float, ...], carry: float = 0.0
+    logits: list[np.ndarray], thresholds: tuple[float, ...], weights: tuple[tuple[float, ...], ...]
 ) -> list[tuple[int, int, float]]:
     """(class, place, how sure) of each item, by a loop."""
     found = []
     for i in range(len(logits[0])):
         for k in range(len(logits)):
-            shares = np.array([carry ** (k - j) for j in range(k + 1)])  # 0 ** 0 is 1
-            logs = [np.log(softmax(logits[j][i] / temperatures[j])) for j in range(k + 1)]
-            heard = softmax(sum(share * log for share, log in zip(shares / shares.sum(), logs, strict=True)))
+            heard = softmax(sum(w * np.log(softmax(logits[j][i])) for j, w in enumerate(weights[k])))
             if k == len(logits) - 1 or heard.max() > thresholds[k]:
                 found.append((int(heard.argmax()), k, float(heard.max())))
                 break
     return found
 
 
-@pytest.mark.parametrize("carry", [0.0, 0.3, 1.0])
-def test_a_cascade_answers_as_the_loop_does(carry: float) -> None:
+@pytest.mark.parametrize("weights", [own_answers(4), POOLS], ids=["alone", "pooled"])
+def test_a_cascade_answers_as_the_loop_does(weights: tuple[tuple[float, ...], ...]) -> None:
     logits, _ = drawn(300, 0)
-    one = Cascade(NESTING, (0.9, 0.7, np.inf), (1.0, 1.0, 0.5, 1.0), carry=carry)
+    one = Cascade(NESTING, (0.9, 0.7, np.inf), weights)
     answers = one.answers(logits)
-    found = naive(logits, one.thresholds, one.temperatures, carry)
+    found = naive(logits, one.thresholds, weights)
     assert answers.predicted.tolist() == [predicted for predicted, _, _ in found]
     assert answers.used.tolist() == [place for _, place, _ in found]
     assert set(answers.used.tolist()) == {0, 1, 3}
     assert answers.confidence.tolist() == pytest.approx([sure for _, _, sure in found])
+    assert Cascade(NESTING, (0.5,) * 3).weights == own_answers(4)
 
 
 def test_dims_are_counted_both_ways() -> None:
-    one = Cascade(NESTING, (0.5,) * 3, (1.0,) * 4)
+    one = Cascade(NESTING, (0.5,) * 3)
     assert one.expected_dims(np.array([0, 1, 3, 3])) == ((8 + 16 + 64 + 64) / 4, (8 + 24 + 120 + 120) / 4)
 
 
@@ -76,7 +78,7 @@ def test_the_papers_rule_by_a_double_loop() -> None:
     for i, threshold in enumerate(found.thresholds):
         best, at = -1.0, 0.0
         for t in np.linspace(0.1, 1, 100):
-            pair = naive(logits[i : i + 2], (t,), (1.0, 1.0))
+            pair = naive(logits[i : i + 2], (t,), own_answers(2))
             accuracy = np.mean([predicted == label for (predicted, *_), label in zip(pair, labels, strict=True)])
             if accuracy > best:
                 best, at = float(accuracy), float(t)
@@ -88,7 +90,7 @@ def test_the_papers_rule_by_a_double_loop() -> None:
 def test_no_single_threshold_can_be_improved(seed: int, n: int, price: float) -> None:
     """Each threshold costs least given the others; every other cut is tried by a loop."""
     logits, labels = drawn(n, seed, classes=3)
-    known = cascade._Known.of(logits, labels, NESTING, (1.0,) * 4)
+    known = cascade._Known.of(logits, labels, NESTING)
     found = cascade._descended(known, (np.inf,) * 3, price / 64)
 
     def cost(thresholds: tuple[float, ...]) -> float:
@@ -107,11 +109,10 @@ def test_the_frontier_is_near_the_best_of_all_thresholds() -> None:
         logits, labels = drawn(9, seed, classes=3)
         logits = logits[:3]
         nesting = Nesting((8, 16, 32))
-        temperatures = tuple(calibrated(z, labels) for z in logits)
-        known = cascade._Known.of(logits, labels, nesting, temperatures)
+        known = cascade._Known.of(logits, labels, nesting, fitted_weights(logits, labels))
         cuts = [[*(row - 1e-12), np.inf] for row in known.confidence[:-1]]
         every = [(known.accuracy(pair), known.dims(pair)) for pair in itertools.product(*cuts)]
-        for one in frontier(logits, labels, nesting, carry=0.0):
+        for one in frontier(logits, labels, nesting):
             accuracy, dims = known.accuracy(one.thresholds), known.dims(one.thresholds)
             fewest = min(d for a, d in every if a >= accuracy - 1e-12)
             gaps.append(dims / fewest)
@@ -167,25 +168,6 @@ def test_the_promise_holds_as_often_as_it_says() -> None:
     assert np.mean(saved) < 40
 
 
-@pytest.mark.parametrize("heat", [0.3, 1.0, 4.0])
-def test_temperatures_undo_heat(heat: float) -> None:
-    logits, labels = drawn(20_000, 5)
-    plain = calibrated(logits[0], labels)
-    assert calibrated(heat * logits[0], labels) == pytest.approx(heat * plain, rel=0.02)
-
-
-def test_temperature_by_a_grid() -> None:
-    logits, labels = drawn(500, 6)
-    z = 3 * logits[1]
-
-    def loss(t: float) -> float:
-        p = np.exp(z / t) / np.exp(z / t).sum(axis=1, keepdims=True)
-        return float(-np.log(p[np.arange(500), labels]).mean())
-
-    grid = np.geomspace(0.1, 10, 400)
-    assert calibrated(z, labels) == pytest.approx(grid[np.argmin([loss(t) for t in grid])], rel=0.02)
-
-
 def test_the_oracle_by_a_loop() -> None:
     logits, labels = drawn(200, 7)
     predicted = np.stack([z.argmax(axis=1) for z in logits])
@@ -225,9 +207,6 @@ def test_what_is_refused() -> None:
             fit(logits, labels, NESTING, target_accuracy=bad)
         with pytest.raises(InputError, match="confidence must be between"):
             fit(logits, labels, NESTING, target_accuracy=0.5, confidence=bad)
-    for make in (frontier, partial(fit, target_accuracy=0.5)):
-        with pytest.raises(InputError, match=r"carry must be between 0 and 1; got 1\.5"):
-            make(logits, labels, NESTING, carry=1.5)
     with pytest.raises(ShapeError, match="of 4 prefixes; got 3"):
         greedy(logits[:3], labels, NESTING)
     with pytest.raises(ShapeError, match="one for each of 50 rows"):
@@ -236,9 +215,12 @@ def test_what_is_refused() -> None:
         greedy([*logits[:3], logits[3][:40]], labels, NESTING)
     with pytest.raises(InputError, match="finite"):
         greedy([*logits[:3], np.full_like(logits[3], np.nan)], labels, NESTING)
-    with pytest.raises(ShapeError, match="3 and 4, as 4 prefixes need; got 2 and 4"):
-        Cascade(NESTING, (0.5, 0.5), (1.0,) * 4)
-    with pytest.raises(ShapeError, match="one for each"):
-        calibrated(logits[0], labels[:3])
+    with pytest.raises(ShapeError, match="thresholds must be 3, as 4 prefixes need; got 2"):
+        Cascade(NESTING, (0.5, 0.5))
+    with pytest.raises(ShapeError, match="4 lists of 1 to 4 numbers"):
+        Cascade(NESTING, (0.5,) * 3, own_answers(3))
+    for bad in ((-1.0, 1.0), (1.0, 0.0), (np.nan, 1.0)):
+        with pytest.raises(InputError, match="finite and at least 0"):
+            Cascade(Nesting((8, 16)), (0.5,), ((1.0,), bad))
     with pytest.raises(ShapeError, match=r"\(4, 50\)"):
         oracle(np.zeros((3, 50), np.int64), labels, NESTING)

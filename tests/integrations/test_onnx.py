@@ -102,14 +102,14 @@ def logits_of(model: Classifier, images: Tensor) -> list[np.ndarray]:
 def balanced(model: Classifier, images: Tensor) -> Cascade:
     """A cascade of which every prefix answers some of the images: thresholds in the middle of what comes to each."""
     nesting, logits = model.head.nesting, logits_of(model, images)
-    temperatures, thresholds = (0.1, 0.2, 0.3)[: len(nesting)], list[float]()
+    weights, thresholds = ((10.0,), (4.0, 3.0), (2.0, 0.0, 1.0))[: len(nesting)], list[float]()
     rows = np.arange(len(images))
     for i, m in enumerate(nesting.dims[:-1]):
-        silent = Cascade(nesting.up_to(m), (math.inf,) * i, temperatures[: i + 1], carry=0.5)
+        silent = Cascade(nesting.up_to(m), (math.inf,) * i, weights[: i + 1])
         sure = silent.answers([z[rows] for z in logits]).confidence
         thresholds.append(float(np.median(sure)) + 1e-6)
         rows = rows[sure <= thresholds[-1]]
-    return Cascade(nesting, tuple(thresholds), temperatures, promised=0.9, carry=0.5)
+    return Cascade(nesting, tuple(thresholds), weights, promised=0.9)
 
 
 # torch.export takes seconds: `make test` exports one plain and one rotated encoder, the soak test all.
@@ -179,7 +179,7 @@ def test_the_file_describes_itself(exported: Exported) -> None:
 def test_a_cascade_may_stop_before_the_last_prefix_and_skip_some(tmp_path: Path) -> None:
     """Silent prefixes have infinite thresholds, of which JSON knows none."""
     model, images = PLAIN.model().train(), PLAIN.images(30)
-    cascade = Cascade(Nesting((2, 4)), (math.inf,), (0.5, 1.0), promised=0.8, carry=0.0)
+    cascade = Cascade(Nesting((2, 4)), (math.inf,), promised=0.8)
     export_onnx(model, tmp_path / "a.onnx", shape=PLAIN.shape, inside=0.875, cascade=cascade)
     assert model.training
     assert model.encoder.training
@@ -189,7 +189,7 @@ def test_a_cascade_may_stop_before_the_last_prefix_and_skip_some(tmp_path: Path)
     about = describe_onnx(tmp_path / "a.onnx")
     assert about.inside == 0.875
     assert about.cascade is not None
-    assert (about.cascade.thresholds, about.cascade.carry) == ((math.inf,), 0.0)
+    assert (about.cascade.thresholds, about.cascade.weights) == ((math.inf,), ((1.0,), (0.0, 1.0)))
 
 
 def test_without_a_cascade_there_is_none_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +197,7 @@ def test_without_a_cascade_there_is_none_in_the_file(tmp_path: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert export_onnx(model, tmp_path / "new" / "a.onnx", shape=PLAIN.shape) is None
     monkeypatch.undo()
-    found = Exported(PLAIN, model, Cascade(Nesting((2,)), (), (1.0,)), tmp_path / "new" / "a.onnx").run(PLAIN.images(2))
+    found = Exported(PLAIN, model, Cascade(Nesting((2,)), ()), tmp_path / "new" / "a.onnx").run(PLAIN.images(2))
     assert not {"class", "probability", "dims"} & set(found)
     assert describe_onnx(tmp_path / "new" / "a.onnx").cascade is None
 
@@ -256,7 +256,7 @@ def test_models_that_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(InputError, match="path must be a file; got the folder"):
         export_onnx(model, tmp_path, shape=PLAIN.shape)
     for dims in ((2, 6), (2, 4, 8, 12)):
-        cascade = Cascade(Nesting(dims), (0.5,) * (len(dims) - 1), (1.0,) * len(dims))
+        cascade = Cascade(Nesting(dims), (0.5,) * (len(dims) - 1))
         with pytest.raises(InputError, match="cascade must be of the model's nesting 2,4,8; got 2,"):
             export_onnx(model, tmp_path / "a.onnx", shape=PLAIN.shape, cascade=cascade)
     text = build("bert", {"architecture": {**VIT, "vocab_size": 50, "image_size": 9, "patch_size": 1}})

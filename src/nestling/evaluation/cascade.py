@@ -3,8 +3,7 @@
 A cascade has a threshold for every prefix but the last. An item is answered by the first prefix whose largest softmax
 exceeds its threshold, and by the last one otherwise. `greedy` finds thresholds as the paper does, pair by pair; `fit`
 finds them together, for the fewest expected dims at a wanted accuracy, and promises that accuracy. There a prefix also
-hears what those before it said, which were asked anyway: its log-probabilities are averaged with theirs, each counted
-`carry` times what the next one is.
+hears what those before it said, which were asked anyway (`pooling`).
 """
 
 # scipy ships no types; its objects are Any here.
@@ -21,12 +20,12 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from nestling.errors import InputError, ShapeError
+from nestling.evaluation.pooling import Weights, checked_weights, fitted_weights, own_answers, pooled, shape_of
 from nestling.nesting import Nesting
 
 _GRID = np.linspace(0.1, 1, 100)  # the paper's
 _PRICES = np.geomspace(1e-4, 1, 60)  # of all dims, in accuracy
 _ROUNDS = 20
-_TEMPERATURES = (0.05, 20.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +35,7 @@ class Answers:
     Attributes:
         predicted: (n,) classes.
         used: (n,) places in the nesting of the prefixes that answered.
-        confidence: (n,) how sure they were: the softmax of the class, at their temperatures.
+        confidence: (n,) how sure they were: the softmax of the class, of all prefixes that were asked.
     """
 
     predicted: Int64[np.ndarray, " n"]
@@ -51,27 +50,25 @@ class Cascade:
     Attributes:
         nesting: the prefixes that may answer.
         thresholds: one for each prefix but the last; above 1 a prefix never answers.
-        temperatures: what each prefix's logits are divided by first.
+        weights: what the log-probabilities of each prefix and of those before it count in its answer; each answers
+            alone when left out, as in the paper. The last number of a list is the inverse of a temperature.
         promised: the accuracy that held on data apart with the asked confidence; None if nothing was promised.
-        carry: what a prefix's answer counts in the next one's, 0 to 1; 0 in the paper.
 
     Raises:
-        ShapeError: not one threshold for each prefix but the last, or not one temperature for each.
-        InputError: carry is out of range.
+        ShapeError: not one threshold for each prefix but the last, or weights of other sizes.
+        InputError: a weight is out of range.
     """
 
     nesting: Nesting
     thresholds: tuple[float, ...]
-    temperatures: tuple[float, ...]
+    weights: Weights = ()
     promised: float | None = None
-    carry: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_carry(self.carry)
         k = len(self.nesting)
-        if len(self.thresholds) != k - 1 or len(self.temperatures) != k:
-            got = f"{len(self.thresholds)} and {len(self.temperatures)}"
-            raise ShapeError.of("thresholds and temperatures", f"{k - 1} and {k}, as {k} prefixes need", got)
+        if len(self.thresholds) != k - 1:
+            raise ShapeError.of("thresholds", f"{k - 1}, as {k} prefixes need", f"{len(self.thresholds)}")
+        object.__setattr__(self, "weights", checked_weights(self.weights or own_answers(k), k))
 
     def answers(self, logits: Sequence[np.ndarray]) -> Answers:
         """Classify by the first prefix that is sure.
@@ -82,7 +79,7 @@ class Cascade:
         Raises:
             ShapeError: fewer than the prefixes, or not of one shape.
         """
-        known = _Known.of(logits, None, self.nesting, self.temperatures, self.carry)
+        known = _Known.of(logits, None, self.nesting, self.weights)
         used = known.used(self.thresholds)
         at = used, np.arange(len(used))
         return Answers(known.predicted[at], used, known.confidence[at])
@@ -97,47 +94,20 @@ class Cascade:
         return float(dims[used].mean()), float(np.cumsum(dims)[used].mean())
 
 
-def calibrated(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature at which the softmax of logits / T has the smallest negative log-likelihood (Guo et al. 2017).
-
-    Returns:
-        T between 0.05 and 20.
-
-    Raises:
-        ShapeError: not one label for each row of logits.
-    """
-    from scipy import optimize
-
-    search: Any = optimize.minimize_scalar
-    z = _checked(logits)
-    if labels.shape != (len(z),):
-        raise ShapeError.of("labels", f"one for each of {len(z)} rows", f"shape {labels.shape}")
-    at = np.arange(len(z))
-
-    def loss(log_t: float) -> float:
-        scaled = z / np.exp(log_t)
-        scaled -= scaled.max(axis=1, keepdims=True)
-        return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[at, labels]).mean())
-
-    low, high = np.log(_TEMPERATURES)
-    found: Any = search(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(found.x))
-
-
 def greedy(logits: Sequence[np.ndarray], labels: np.ndarray, nesting: Nesting) -> Cascade:
     """The paper's rule: for neighbours m_i and m_{i+1} the smallest t of linspace(0.1, 1, 100) with the best accuracy
-    when m_i answers if its largest softmax exceeds t and m_{i+1} otherwise. No temperature, no promise.
+    when m_i answers if its largest softmax exceeds t and m_{i+1} otherwise. Each answers alone; no promise.
 
     Raises:
         ShapeError, InputError: logits and labels that do not fit the nesting.
     """
-    known = _Known.of(logits, labels, nesting, (1.0,) * len(nesting))
+    known = _Known.of(logits, labels, nesting)
     found: list[float] = []
     for i in range(len(nesting) - 1):
         sure = known.confidence[i] > _GRID[:, None]
         accuracy: np.ndarray = np.where(sure, known.right[i], known.right[i + 1]).mean(axis=1)
         found.append(float(_GRID[int(np.argmax(accuracy))]))
-    return Cascade(nesting, tuple(found), (1.0,) * len(nesting))
+    return Cascade(nesting, tuple(found))
 
 
 def fit(
@@ -147,22 +117,20 @@ def fit(
     *,
     target_accuracy: float,
     confidence: float = 0.95,
-    carry: float = 0.5,
     seed: int = 0,
 ) -> Cascade:
     """The cascade of the fewest expected dims whose accuracy is at least the target, with the asked confidence.
 
-    Half of the items calibrate the temperatures and give a path of cascades, each the cheapest at its accuracy; the
-    other half tests them along the path, the most accurate first, and stops at the first whose accuracy may lie below
-    the target (fixed-sequence testing by exact binomial tails; Learn then Test, Angelopoulos et al. 2021). So the
-    promise holds with probability `confidence` over the draw of the items, whatever the models do.
+    Half of the items find the weights of the answers (`pooling`) and give a path of cascades, each the cheapest at its
+    accuracy; the other half tests them along the path, the most accurate first, and stops at the first whose accuracy
+    may lie below the target (fixed-sequence testing by exact binomial tails; Learn then Test, Angelopoulos et al.
+    2021). So the promise holds with probability `confidence` over the draw of the items, whatever the models do.
 
     Args:
         logits: of each prefix, (n, c), smallest first.
         labels: (n,).
         target_accuracy: between 0 and 1.
         confidence: of the promise.
-        carry: as of `Cascade`.
         seed: of the halves.
 
     Raises:
@@ -175,17 +143,16 @@ def fit(
     tail: Any = stats.binom.cdf
     if not 0 < target_accuracy < 1:
         raise InputError.of("target_accuracy", "between 0 and 1", target_accuracy)
-    _check_carry(carry)
     if not 0 < confidence < 1:
         raise InputError.of("confidence", "between 0 and 1", confidence)
-    plain = _Known.of(logits, labels, nesting, (1.0,) * len(nesting))
+    plain = _Known.of(logits, labels, nesting)
     n = plain.right.shape[1]
     order = np.random.default_rng(seed).permutation(n)
     ours, apart = np.sort(order[: n // 2]), np.sort(order[n // 2 :])
     if not len(ours):
         raise InputError.of("labels", "at least two, one to fit on and one to test", n)
-    temperatures = tuple(calibrated(z[ours], labels[ours]) for z in logits[: len(nesting)])
-    known = _Known.of(logits, labels, nesting, temperatures, carry)
+    weights = fitted_weights([z[ours] for z in logits[: len(nesting)]], labels[ours])
+    known = _Known.of(logits, labels, nesting, weights)
     path, held = _frontier(known.part(ours)), known.part(apart)
     best: tuple[float, tuple[float, ...]] | None = None
     for thresholds in path:
@@ -201,7 +168,7 @@ def fit(
         told = f"{target_accuracy:g}, where the last prefix alone is right in {last:.4f} of {n} items"
         rule = f"promisable with confidence {confidence:g}, here at most {most:g}"
         raise InputError.of("target_accuracy", rule, told, "Lower it.")
-    return Cascade(nesting, best[1], temperatures, target_accuracy, carry)
+    return Cascade(nesting, best[1], weights, target_accuracy)
 
 
 def _promisable(accuracy: float, n: int, confidence: float) -> float:
@@ -217,20 +184,18 @@ def _promisable(accuracy: float, n: int, confidence: float) -> float:
     return float(np.floor(1e4 * quantile(1 - confidence, right, n - right + 1)) / 1e4) if right else 0.0
 
 
-def frontier(
-    logits: Sequence[np.ndarray], labels: np.ndarray, nesting: Nesting, *, carry: float = 0.5
-) -> list[Cascade]:
+def frontier(logits: Sequence[np.ndarray], labels: np.ndarray, nesting: Nesting) -> list[Cascade]:
     """Cascades of which none is both cheaper and more accurate on these items, the most accurate first.
 
-    Temperatures are calibrated on the same items, and nothing is promised.
+    The weights of the answers are found on the same items, and nothing is promised.
 
     Raises:
-        ShapeError, InputError: logits and labels that do not fit the nesting, or carry out of range.
+        ShapeError, InputError: logits and labels that do not fit the nesting.
     """
-    _check_carry(carry)
-    temperatures = tuple(calibrated(z, labels) for z in logits[: len(nesting)])
-    known = _Known.of(logits, labels, nesting, temperatures, carry)
-    return [Cascade(nesting, thresholds, temperatures, carry=carry) for thresholds in _frontier(known)]
+    _Known.of(logits, labels, nesting)  # refuses what does not fit
+    weights = fitted_weights(logits[: len(nesting)], labels)
+    known = _Known.of(logits, labels, nesting, weights)
+    return [Cascade(nesting, thresholds, weights) for thresholds in _frontier(known)]
 
 
 def oracle(predicted: np.ndarray, labels: np.ndarray, nesting: Nesting) -> tuple[float, float]:
@@ -262,18 +227,16 @@ class _Known:
         logits: Sequence[np.ndarray],
         labels: np.ndarray | None,
         nesting: Nesting,
-        temperatures: Sequence[float],
-        carry: float = 0.0,
+        weights: Weights | None = None,
     ) -> _Known:
-        """Softmax at a temperature, averaged with those before; without labels nothing is right."""
+        """By pooled answers, or by each prefix alone; without labels nothing is right."""
         if len(logits) < len(nesting):
             raise ShapeError.of("logits", f"of {len(nesting)} prefixes", f"{len(logits)}")
         z = [_checked(part) for part in logits[: len(nesting)]]
-        if any(part.shape != z[0].shape for part in z):
-            raise ShapeError.of("logits", "of one shape for all prefixes", ", ".join(str(part.shape) for part in z))
-        if labels is not None and labels.shape != (len(z[0]),):
-            raise ShapeError.of("labels", f"one for each of {len(z[0])} rows", f"shape {labels.shape}")
-        heard = _averaged([part / t for part, t in zip(z, temperatures, strict=True)], carry)
+        n, _ = shape_of(z)
+        if labels is not None and labels.shape != (n,):
+            raise ShapeError.of("labels", f"one for each of {n} rows", f"shape {labels.shape}")
+        heard = z if weights is None else pooled(z, weights)
         confidence = np.stack([_largest_softmax(part) for part in heard])
         predicted = np.stack([part.argmax(axis=1) for part in heard])
         right = np.zeros(predicted.shape, bool) if labels is None else predicted == labels
@@ -371,22 +334,3 @@ def _checked(logits: np.ndarray) -> Float64[np.ndarray, "n c"]:
 
 def _largest_softmax(z: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, " n"]:
     return 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)
-
-
-def _averaged(logits: list[np.ndarray], carry: float) -> list[np.ndarray]:
-    """Log-probabilities averaged with those of the prefixes before, the last i of them counted carry^i."""
-    if carry == 0:
-        return logits
-    found: list[np.ndarray] = []
-    total, count = np.zeros_like(logits[0]), 0.0
-    for z in logits:
-        shifted = z - z.max(axis=1, keepdims=True)
-        total = carry * total + shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        count = carry * count + 1
-        found.append(total / count)
-    return found
-
-
-def _check_carry(carry: float) -> None:
-    if not 0 <= carry <= 1:
-        raise InputError.of("carry", "between 0 and 1", carry)

@@ -186,11 +186,10 @@ class _Graph(nn.Module):
 def _answered(logits: Sequence[Tensor], cascade: Cascade) -> tuple[Tensor, Tensor, Tensor]:
     """`Cascade.answers` in torch: class, probability and dims of each row."""
     heard: list[tuple[Tensor, Tensor, Tensor]] = []
-    total, count = torch.zeros_like(logits[0]), 0.0
-    for m, z, temperature in zip(cascade.nesting, logits, cascade.temperatures, strict=False):
-        total = cascade.carry * total + (z / temperature).log_softmax(dim=1)
-        count = cascade.carry * count + 1
-        sure, predicted = (total / count).softmax(dim=1).max(dim=1)
+    logs = [z.log_softmax(dim=1) for z in logits[: len(cascade.nesting)]]
+    for m, weights in zip(cascade.nesting, cascade.weights, strict=True):
+        pool = sum((w * log for w, log in zip(weights, logs, strict=False) if w), torch.zeros_like(logs[0]))
+        sure, predicted = pool.softmax(dim=1).max(dim=1)
         heard.append((predicted, sure, torch.full_like(predicted, m)))
     found = heard[-1]
     for own, threshold in reversed(list(zip(heard, cascade.thresholds, strict=False))):
@@ -302,8 +301,7 @@ def _cascade_fields(cascade: Cascade) -> dict[str, Any]:
     return {
         "dims": cascade.nesting.dims,
         "thresholds": [t if t <= 1 else None for t in cascade.thresholds],
-        "temperatures": cascade.temperatures,
-        "carry": cascade.carry,
+        "weights": cascade.weights,
         "promised": cascade.promised,
     }
 
@@ -311,7 +309,7 @@ def _cascade_fields(cascade: Cascade) -> dict[str, Any]:
 def _cascade_of(fields: dict[str, Any]) -> Cascade:
     thresholds = tuple(math.inf if t is None else t for t in fields["thresholds"])
     nesting = Nesting(tuple(fields["dims"]))
-    return Cascade(nesting, thresholds, tuple(fields["temperatures"]), fields["promised"], fields["carry"])
+    return Cascade(nesting, thresholds, tuple(map(tuple, fields["weights"])), fields["promised"])
 
 
 def _line(error: BaseException) -> str:

@@ -35,7 +35,7 @@ def _uncompiled() -> Callable[..., tuple[Tensor, Tensor]]:
 
     Not a decorator: it imports the compiler, two seconds for everybody who compiles nothing.
     """
-    return torch.compiler.disable(_call)
+    return cast(Callable[..., tuple[Tensor, Tensor]], torch.compiler.disable(_call))
 
 
 class _Formed(torch.autograd.Function):

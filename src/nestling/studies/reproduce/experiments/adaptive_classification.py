@@ -20,7 +20,7 @@ from nestling.studies.reproduce.systems import Block, Systems
 from nestling.studies.watch import Step
 
 _GREEDY, _JOINT, _PROMISED, _FIXED, _ORACLE = "greedy", "joint", "promised", "fixed width", "oracle"
-_VERSION = 1  # of what is kept
+_VERSION = 2  # of what is kept
 _FIFTH = "a fifth of test"
 _PRICES = (0.0, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05)  # of accuracy below the best that validation shows
 
@@ -140,7 +140,7 @@ def _as_the_paper(
         step(done, redraws)
         fifth, rest = np.split(rng.permutation(len(truth)), [len(truth) // 5])
         own, logits = [z[fifth] for z in test], [z[rest] for z in test]
-        fitted = {f"{_FIXED} {nesting.width}": Cascade(Nesting((nesting.width,)), (), (1.0,))}
+        fitted = {f"{_FIXED} {nesting.width}": Cascade(Nesting((nesting.width,)), ())}
         fitted[f"{_GREEDY} up to {nesting.width}"] = cascade.greedy(own, truth[fifth], nesting)
         for name, each in (fitted | _joint(own, truth[fifth], nesting)).items():
             heads = logits[-1:] if name.startswith(_FIXED) else logits
