@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -14,8 +15,6 @@ from nestling.cli import main
 
 def nestling(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """``nestling ARGUMENTS``, finished."""
-    import os
-
     return subprocess.run(
         [sys.executable, "-m", "nestling", *map(str, arguments)],
         capture_output=True,
@@ -37,10 +36,11 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def here(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """``nestling ARGUMENTS``, finished, in this process: twenty times as fast for a command that does little."""
+    """``nestling ARGUMENTS``, finished, in this process, which has torch loaded already: seconds less for each."""
     out, error, status = io.StringIO(), io.StringIO(), 0
     words = ["nestling", *map(str, arguments)]
-    with patch.object(sys, "argv", words), redirect_stdout(out), redirect_stderr(error):
+    wide = patch.dict(os.environ, COLUMNS="140")
+    with wide, patch.object(sys, "argv", words), redirect_stdout(out), redirect_stderr(error):
         try:
             main()
         except SystemExit as end:

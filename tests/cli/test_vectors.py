@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nestling.search import exact, funnel
-from tests.cli.command import nestling, refused
+from tests.cli.command import here, nestling, refused
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_search_answers_what_the_library_answers(folder: Path) -> None:
         (["--plan", "8:50,32:5"], funnel(gallery, queries, "8:50,32:5")),
         (["--metric", "l2", "--k", "3"], exact(gallery, queries, 3, metric="l2")),
     ):
-        done = nestling("search", folder / "gallery.npy", folder / "queries.npy", *options, "--json")
+        done = here("search", folder / "gallery.npy", folder / "queries.npy", *options, "--json")
         assert done.returncode == 0, done.stderr
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         assert [line["query"] for line in lines] == list(range(30))
@@ -50,7 +50,7 @@ def test_search_for_people_shows_a_table_and_the_cost(folder: Path) -> None:
 
 def test_evaluate_measures_every_prefix(folder: Path) -> None:
     labels = ["--gallery-labels", folder / "gallery-labels.npy", "--query-labels", folder / "queries-labels.npy"]
-    done = nestling("evaluate", folder / "gallery.npy", folder / "queries.npy", *labels, "--json", "--k", "5")
+    done = here("evaluate", folder / "gallery.npy", folder / "queries.npy", *labels, "--json", "--k", "5")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {(row["metric"], row["dims"]) for row in rows} == {
@@ -58,7 +58,7 @@ def test_evaluate_measures_every_prefix(folder: Path) -> None:
     }
     full = {row["metric"]: row["value"] for row in rows if row["dims"] == 32}
     assert full["1nn_top1"] > 0.9
-    shown = nestling("evaluate", folder / "gallery.npy", folder / "queries.npy", *labels, "--dims", "4,32")
+    shown = here("evaluate", folder / "gallery.npy", folder / "queries.npy", *labels, "--dims", "4,32")
     assert "probe_top1" in shown.stdout
     assert "300 gallery vectors, 30 queries" in shown.stdout
 
@@ -83,7 +83,7 @@ def test_what_search_refuses(folder: Path, tmp_path: Path) -> None:
         ((gallery, queries, "--metric", "taxi"), "metric must be one of cosine, ip, l2"),
     ]
     for arguments, words in cases:
-        assert words in refused(nestling("search", *arguments)), arguments
+        assert words in refused(here("search", *arguments)), arguments
 
 
 def test_what_evaluate_refuses(folder: Path, tmp_path: Path) -> None:
@@ -91,9 +91,7 @@ def test_what_evaluate_refuses(folder: Path, tmp_path: Path) -> None:
     labels = folder / "gallery-labels.npy", folder / "queries-labels.npy"
 
     def evaluate(*extra: object, first: Path = labels[0], second: Path = labels[1]) -> str:
-        return refused(
-            nestling("evaluate", gallery, queries, "--gallery-labels", first, "--query-labels", second, *extra)
-        )
+        return refused(here("evaluate", gallery, queries, "--gallery-labels", first, "--query-labels", second, *extra))
 
     assert "gallery_labels must be one per vector" in evaluate(first=labels[1])
     assert "m must be between 1 and the data's width 32" in evaluate("--dims", "8,64")
@@ -107,7 +105,7 @@ def test_version_and_help() -> None:
 
     assert nestling("--version").stdout.strip() == f"nestling {__version__}"
     for command in ("demo", "train", "encode", "evaluate", "search"):
-        shown = nestling(command, "--help")
+        shown = here(command, "--help")
         assert shown.returncode == 0
         assert f"nestling {command} " in shown.stdout.replace("\n", " "), command
-    assert nestling("data", "--help").returncode == 0
+    assert here("data", "--help").returncode == 0

@@ -11,7 +11,7 @@ from nestling.evaluation import load_rows
 from nestling.studies.recipes.command import names, recipe_of, run_recipe, told
 from nestling.studies.sharding import shard_tree
 from nestling.studies.watch import Silent
-from tests.cli.command import nestling
+from tests.cli.command import here, nestling
 from tests.data.pictures import tree
 
 NAMES = names()
@@ -67,7 +67,7 @@ def test_the_command_tells_and_runs(data: Path, tmp_path: Path) -> None:
     told_ = nestling("recipe", "imagenet_resnet50")
     assert "momentum=0.9" in told_.stdout
     changes = [*CHANGES["imagenet_resnet50"], f"data={data / 'tree'}", f"out={tmp_path / 'run'}", "steps=2"]
-    done = nestling("recipe", "imagenet_resnet50", "--set", *changes)
+    done = here("recipe", "imagenet_resnet50", "--set", *changes)
     assert done.returncode == 0, done.stderr
     assert "head_top1" in done.stdout
 
