@@ -1,0 +1,52 @@
+"""``nestling check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nestling.cli.console import ConsoleWatch, print_json
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command(name="check")(check)
+
+
+def check(
+    vectors: Annotated[Path, typer.Argument(help="Vectors (n, d): .npy, .npz, .safetensors or .parquet.")],
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Vectors (q, d) like those to be searched for.  [default: gallery rows stand in]"),
+    ] = None,
+    sample: Annotated[int, typer.Option(help="Vectors that are looked at.", min=500)] = 200_000,
+    count: Annotated[
+        int | None, typer.Option(help="Vectors to tell costs for.  [default: those of the file]", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the sample.", min=0)] = 0,
+    everything: Annotated[bool, typer.Option("--all", help="Show codes too that others of as few bytes beat.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw recall over bytes into this .svg.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as one JSON line.")] = False,
+) -> None:
+    """Tell what vectors are worth: whether prefixes carry more than other dims do, and which dims × bits are enough.
+
+    Example: `nestling check vectors.npy --queries queries.npy --plot worth.svg`
+    """
+    from nestling.studies.checking import K, check_vectors, sentences, table
+
+    watch = ConsoleWatch(quiet=as_json)
+    found = check_vectors(vectors, queries=queries, sample=sample, count=count, seed=seed, plot=plot, watch=watch)
+    if as_json:
+        print_json(found.to_json())
+        return
+    columns = ["dims × bits", "bytes", f"{found.count:,} take", f"recall@{K}, %", "reranked, %"]
+    title = f"The true {K} found by a code alone, and by full vectors among its first 100 [95 %]"
+    watch.table(title, columns, table(found, everything=everything))
+    better = "* no code of as few bytes finds more   " if everything else ""
+    watch.say(f"{better}← the shortest that finds 95 % after reranking\n")
+    for sentence in sentences(found):
+        watch.say(sentence)
+    if plot is not None:
+        watch.say(f"Picture: {plot}")
