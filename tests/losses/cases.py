@@ -50,6 +50,10 @@ def _infonce_leaves(nesting: Nesting, rows: int, g: torch.Generator) -> list[Ten
     return [x, x + _normal(g, *x.shape), torch.tensor(0.07)]
 
 
+def _ranking_leaves(nesting: Nesting, rows: int, g: torch.Generator) -> list[Tensor]:
+    return [*_infonce_leaves(nesting, rows, g), _normal(g, 3, nesting.width)]
+
+
 def _fused_mrl(leaves: list[Tensor], y: Tensor, n: Nesting, **how: Any) -> NestedLoss:
     return mrl_cross_entropy(leaves[0], y, n, leaves[1 : 1 + len(n)], leaves[1 + len(n) :], **how)
 
@@ -76,6 +80,20 @@ CASES = (
         _infonce_leaves,
         lambda ls, _, n, **how: contrastive(ls[0], ls[1], n, ls[2], **how),
         lambda ls, _, n, **how: naive.infonce(ls[0], ls[1], n, ls[2], **how),
+        takes_labels=False,
+    ),
+    Case(
+        "infonce-negatives",
+        _ranking_leaves,
+        lambda ls, _, n, **how: contrastive(ls[0], ls[1], n, ls[2], negatives=ls[3], **how),
+        lambda ls, _, n, **how: naive.infonce(ls[0], ls[1], n, ls[2], negatives=ls[3], **how),
+        takes_labels=False,
+    ),
+    Case(
+        "ranking",
+        _ranking_leaves,
+        lambda ls, _, n, **how: contrastive(ls[0], ls[1], n, ls[2], negatives=ls[3], symmetric=False, **how),
+        lambda ls, _, n, **how: naive.infonce(ls[0], ls[1], n, ls[2], negatives=ls[3], symmetric=False, **how),
         takes_labels=False,
     ),
 )

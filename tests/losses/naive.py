@@ -24,17 +24,27 @@ def mrl_e(x: Tensor, y: Tensor, nesting: Nesting, head: Tensor, bias: Tensor | N
     return torch.stack([F.cross_entropy(z, y, **_of(how, k)) for k, z in enumerate(logits)])
 
 
-def infonce(x: Tensor, y: Tensor, nesting: Nesting, tau: Tensor, groups: Tensor | None = None) -> Tensor:
-    """(K,) symmetric InfoNCE losses; other pairs of one group are left out."""
+def infonce(
+    x: Tensor,
+    y: Tensor,
+    nesting: Nesting,
+    tau: Tensor,
+    groups: Tensor | None = None,
+    negatives: Tensor | None = None,
+    symmetric: bool = True,
+) -> Tensor:
+    """(K,) InfoNCE losses, of texts too unless `symmetric` is False; other pairs of one group are left out."""
     losses = []
     for m in nesting:
-        s = F.normalize(x[:, :m], dim=1) @ F.normalize(y[:, :m], dim=1).T / tau
+        every = y if negatives is None else torch.cat([y, negatives])
+        s = F.normalize(x[:, :m], dim=1) @ F.normalize(every[:, :m], dim=1).T / tau
         match = torch.arange(len(s))
         for i in range(len(s)) if groups is not None else ():
             for j in range(len(s)):
                 if i != j and groups[i] == groups[j]:
                     s[i, j] = -torch.inf
-        losses.append((F.cross_entropy(s, match) + F.cross_entropy(s.T, match)) / 2)
+        forward, back = F.cross_entropy(s, match), F.cross_entropy(s[:, : len(y)].T, match)
+        losses.append((forward + back) / 2 if symmetric else forward)
     return torch.stack(losses)
 
 

@@ -29,7 +29,11 @@ model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(8, 8, dtype=to
 t = torch.tensor(tau, dtype=torch.float64, requires_grad=True)
 try:
     groups = (torch.arange(10) % 4)[rows] if sys.argv[4] == "groups" else None
-    loss = contrastive(model(images[rows]), texts[rows], Nesting((2, 4, 8)), t, groups=groups)
+    how = {}
+    if sys.argv[4] == "negatives":
+        own = slice(0, 2) if rank == 0 else slice(2, 4)
+        how = {"negatives": model(texts.flip(1)[own]), "symmetric": False}
+    loss = contrastive(model(images[rows]), texts[rows], Nesting((2, 4, 8)), t, groups=groups, **how)
 except ShapeError as error:
     print(json.dumps(str(error)), flush=True)
     dist.barrier()
@@ -60,7 +64,7 @@ def _data(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     return images, texts
 
 
-@pytest.mark.parametrize("mode", ["even", "groups"])
+@pytest.mark.parametrize("mode", ["even", "groups", "negatives"])
 @pytest.mark.parametrize("tau", [0.1, 0.01])
 def test_two_processes_equal_one(tmp_path: Path, tau: float, mode: str) -> None:
     images, texts = _data(tmp_path)
@@ -68,7 +72,8 @@ def test_two_processes_equal_one(tmp_path: Path, tau: float, mode: str) -> None:
     model = torch.nn.Linear(8, 8, dtype=torch.float64)
     t = torch.tensor(tau, dtype=torch.float64, requires_grad=True)
     groups = torch.arange(10) % 4 if mode == "groups" else None
-    alone = contrastive(model(images), texts, Nesting((2, 4, 8)), t, groups=groups)
+    more = {"negatives": model(texts.flip(1)[:4]), "symmetric": False} if mode == "negatives" else {}
+    alone = contrastive(model(images), texts, Nesting((2, 4, 8)), t, groups=groups, **more)
     alone.total.backward()
     assert model.weight.grad is not None
     assert t.grad is not None

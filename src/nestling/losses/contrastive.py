@@ -32,6 +32,8 @@ def contrastive(
     *,
     weights: Float[Tensor, " k"] | None = None,
     groups: Int[Tensor, " b"] | None = None,
+    negatives: Float[Tensor, "n _"] | None = None,
+    symmetric: bool = True,
     differentiable_parts: bool = False,
 ) -> NestedLoss:
     """Symmetric InfoNCE of matching rows, at every prefix (Kusupati et al. 2022, §3 with ALIGN's loss).
@@ -50,6 +52,9 @@ def contrastive(
         weights: (K,) c_m of this call, the nesting's when None; gets a gradient when it asks for one.
         groups: rows of the same number are not held against one another (equal captions of different images would be
             false negatives): the logits of their pairs are left out.
+        negatives: (n, d) more texts that belong to no image; every image is held against them (hard negatives).
+        symmetric: False leaves out the second term, each text against all images: the loss of queries and documents
+            (MultipleNegativesRankingLoss).
         differentiable_parts: let ``per_dim`` carry gradients too (single process only); recomputes the logits in the
             backward pass, slower.
 
@@ -63,54 +68,66 @@ def contrastive(
         raise ShapeError.of("texts", f"as many rows as images {tuple(images.shape)}", f"shape {tuple(texts.shape)}")
     if groups is not None and groups.shape != images.shape[:1]:
         raise ShapeError.of("groups", f"one per row ({len(images)})", f"shape {tuple(groups.shape)}")
+    if negatives is not None:
+        nesting.check(negatives, "negatives")
+        if negatives.ndim != 2:
+            raise ShapeError.of("negatives", "(n, d), as wide as texts", f"shape {tuple(negatives.shape)}")
     tau = temperature if isinstance(temperature, Tensor) else torch.tensor(float(temperature), device=images.device)
     if not float(tau.detach()) > 0:
         raise InputError.of("temperature", "positive", float(tau.detach()))
     c = weighting.resolve(weights, nesting, images)
     if differentiable_parts:
-        return _recomputed(nesting, images, texts, tau, c, groups)
-    return formed_loss(_Form(nesting, Precision.of(images), groups), c, [images, texts, tau])
+        return _recomputed(nesting, [images, texts, tau, negatives], c, groups, symmetric)
+    return formed_loss(_Form(nesting, Precision.of(images), groups, symmetric), c, [images, texts, tau, negatives])
 
 
 def _recomputed(
-    nesting: Nesting, images: Tensor, texts: Tensor, tau: Tensor, c: Tensor, groups: Tensor | None
+    nesting: Nesting, inputs: Sequence[Tensor | None], c: Tensor, groups: Tensor | None, symmetric: bool
 ) -> NestedLoss:
     if world()[1] > 1:
         raise InputError.of("differentiable_parts", "False with several processes", True)
 
-    def parts_of(x: Tensor, y: Tensor, t: Tensor) -> Tensor:
+    def parts_of(x: Tensor, y: Tensor, t: Tensor, more: Tensor | None) -> Tensor:
         match = torch.arange(len(x), device=x.device)
-        logits = [truncate(x, m) @ truncate(y, m).T / t for m in nesting]
+        every = y if more is None else torch.cat([y, more])
+        logits = [truncate(x, m) @ truncate(every, m).T / t for m in nesting]
         if groups is not None:
-            left_out = (groups[:, None] == groups).fill_diagonal_(False)
+            left_out = F.pad((groups[:, None] == groups).fill_diagonal_(False), (0, len(every) - len(y)))
             logits = [s.masked_fill(left_out, -torch.inf) for s in logits]
-        return torch.stack([(F.cross_entropy(s, match) + F.cross_entropy(s.T, match)) / 2 for s in logits])
+        parts = torch.stack([F.cross_entropy(s, match) for s in logits])
+        if not symmetric:
+            return parts
+        return (parts + torch.stack([F.cross_entropy(s[:, : len(y)].T, match) for s in logits])) / 2
 
-    parts = checkpoint(parts_of, images, texts, tau, use_reentrant=False)
+    parts = checkpoint(parts_of, *inputs, use_reentrant=False)
     return NestedLoss(torch.dot(c.to(parts.dtype), parts), parts)
 
 
 class _Form:
     """The fused loss: see `_Walk`."""
 
-    def __init__(self, nesting: Nesting, precision: Precision, groups: Tensor | None) -> None:
-        self.nesting, self.precision, self.groups = nesting, precision, groups
+    def __init__(self, nesting: Nesting, precision: Precision, groups: Tensor | None, symmetric: bool) -> None:
+        self.nesting, self.precision, self.groups, self.symmetric = nesting, precision, groups, symmetric
 
     def __call__(self, inputs: Sequence[Any], c: Tensor, wanted: Sequence[bool]) -> tuple[Tensor, list[Tensor | None]]:
-        images, texts, tau = inputs
-        walk = _Walk(self.nesting, self.precision, images, gather_rows(texts), float(tau), self.groups)
+        images, texts, tau, negatives = inputs
+        columns = [gather_rows(part) for part in (texts, negatives) if part is not None]
+        walk = _Walk(self.nesting, self.precision, images, columns, float(tau), self.groups, self.symmetric)
         per_dim = walk.loss()
         if not any(wanted):
-            return per_dim, [None, None, None]
+            return per_dim, [None] * 4
         grads = walk.gradients(c)
-        return per_dim, [g.to(t.dtype) if want else None for g, t, want in zip(grads, inputs, wanted, strict=True)]
+        return per_dim, [
+            g.to(t.dtype) if want and g is not None else None for g, t, want in zip(grads, inputs, wanted, strict=True)
+        ]
 
 
 class _Walk:
     """The logits of this process's images with all texts: two walks over chunks of image rows, each ring by ring.
 
     The first sums the exponentials over rows and columns. The second, with these sums known, turns the logits into
-    gradients by the dot products and adds them up from the last ring to the first.
+    gradients by the dot products and adds them up from the last ring to the first. Texts that belong to no image stand
+    behind the others; they have no column of their own in the second term.
     """
 
     def __init__(
@@ -118,10 +135,13 @@ class _Walk:
         nesting: Nesting,
         precision: Precision,
         images: Tensor,
-        texts: Tensor,
+        columns: Sequence[Tensor],
         tau: float,
         groups: Tensor | None,
+        symmetric: bool,
     ) -> None:
+        texts = columns[0] if len(columns) == 1 else torch.cat(list(columns))
+        self.matched, self.symmetric, self.terms = len(columns[0]), symmetric, 2 if symmetric else 1
         self.precision, self.tau, self.rings = precision, tau, nesting.rings()
         self.x, self.y = precision.cast(images), precision.cast(texts)
         self.u, self.v = self._inverse_norms(images), self._inverse_norms(texts)  # (K, b), (K, B)
@@ -138,19 +158,25 @@ class _Walk:
         """(K,) losses over the rows of all processes; leaves the softmax sums behind."""
         match = self._sum_shifted() if self.shifted else self._sum_unshifted()
         own = slice(self.first, self.first + len(self.x))
+        # Unshifted: not log(sum) - match: the logits' magnitude would be rounded into a small difference.
         if self.shifted:
-            losses = self.row_sums.log() + self.column_sums[:, own].log() + (self.row_tops - match)
-            losses += self.column_tops[:, own] - match
-        else:  # not log(sum) - match: the logits' magnitude would be rounded into a small difference
-            losses = (self.row_sums / match.exp()).log() + (self.column_sums[:, own] / match.exp()).log()
-        return sum_over_processes(losses.sum(1)) / (2 * len(self.y))
+            losses = self.row_sums.log() + (self.row_tops - match)
+        else:
+            losses = (self.row_sums / match.exp()).log()
+        if self.symmetric and self.shifted:
+            losses += self.column_sums[:, own].log() + (self.column_tops[:, own] - match)
+        elif self.symmetric:
+            losses += (self.column_sums[:, own] / match.exp()).log()
+        return sum_over_processes(losses.sum(1)) / (self.terms * self.matched)
 
-    def gradients(self, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """d Σ c_m L_m by images (b, d), texts (b, d) and τ, times the processes, whose mean is taken later."""
+    def gradients(self, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """d Σ c_m L_m by images (b, d), texts (b, d), τ and negatives, times the processes, whose mean is taken
+        later."""
         to_x = torch.zeros_like(self.x, dtype=self.precision.add)
         to_y = torch.zeros_like(self.y, dtype=self.precision.add)
         radial_x, radial_y = torch.zeros_like(self.u), torch.zeros_like(self.v)
-        factor = c * (world()[1] / (2 * len(self.y)))
+        rank, size = world()
+        factor = c * (size / (self.terms * self.matched))
         room = self._room(3 + len(self.rings))
         for rows in self.chunks:
             dots, outer, scratch, *parts = room[:, : rows.stop - rows.start]
@@ -162,8 +188,11 @@ class _Walk:
             self._inwards(rows, parts, to_x, to_y)
         self._leave_sphere(to_x, self.x, radial_x * self.u.square())
         self._leave_sphere(to_y, self.y, radial_y * self.v.square())
-        own = sum_over_processes(to_y)[self.first : self.first + len(self.x)]
-        return to_x, own, -radial_x.sum() / self.tau
+        every = sum_over_processes(to_y)
+        own = every[self.first : self.first + len(self.x)]
+        more = (len(self.y) - self.matched) // size
+        behind = every[self.matched + rank * more :][:more] if more else None
+        return to_x, own, -radial_x.sum() / self.tau, behind
 
     def _inverse_norms(self, x: Tensor) -> Tensor:
         squares = torch.stack([x.detach()[:, ring].to(self.precision.add).square().sum(1) for ring in self.rings])
@@ -188,7 +217,7 @@ class _Walk:
         """(rows, B) pairs of one group that do not belong to each other."""
         if self.groups is None or self.all_groups is None:
             return None
-        same = self.groups[rows, None] == self.all_groups
+        same = F.pad(self.groups[rows, None] == self.all_groups, (0, len(self.y) - self.matched))
         self._matches(same, rows).fill_(False)
         return same
 
@@ -208,8 +237,9 @@ class _Walk:
         for rows, k, z in self._walk_once():
             match[k, rows] = self._matches(z, rows)
             self.row_sums[k, rows] = z.exp_().sum(1)
-            self.column_sums[k] += z.sum(0)
-        sum_over_processes(self.column_sums)
+            if self.symmetric:
+                self.column_sums[k] += z.sum(0)
+        self._sum_columns()
         return match
 
     def _sum_shifted(self) -> Tensor:
@@ -218,24 +248,36 @@ class _Walk:
         for rows, k, z in self._walk_once():
             match[k, rows] = self._matches(z, rows)
             self.row_tops[k, rows] = z.amax(1)
-            top = torch.maximum(tops[k], z.amax(0))
             self.row_sums[k, rows] = (z - self.row_tops[k, rows, None]).exp_().sum(1)
+            if not self.symmetric:
+                continue
+            top = torch.maximum(tops[k], z.amax(0))
             self.column_sums[k].mul_(torch.exp(tops[k] - top)).add_(z.sub_(top).exp_().sum(0))
             tops[k] = top
-        self.column_tops = max_over_processes(tops.clone())
-        sum_over_processes(self.column_sums.mul_(torch.exp(tops - self.column_tops)))
+        if self.symmetric:
+            self.column_tops = max_over_processes(tops.clone())
+            self.column_sums.mul_(torch.exp(tops - self.column_tops))
+        self._sum_columns()
         return match
 
+    def _sum_columns(self) -> None:
+        if self.symmetric:
+            sum_over_processes(self.column_sums)
+            self.column_sums[:, self.matched :] = torch.inf  # no column of theirs: one over it is nothing
+
     def _to_gradient(self, z: Tensor, k: int, rows: slice, factor: Tensor, outer: Tensor, scratch: Tensor) -> None:
-        """In place: logits → factor · (softmax over the row + over the column - 2 · match) · outer."""
+        """In place: logits → factor · (softmax over the row + over the column - 2 · match) · outer; in one direction
+        factor · (softmax over the row - match) · outer."""
         by_row, by_column = self.row_sums[k, rows, None].reciprocal(), self.column_sums[k].reciprocal()
-        if self.shifted:
+        if not self.symmetric:
+            (z.sub_(self.row_tops[k, rows, None]) if self.shifted else z).exp_().mul_(by_row)
+        elif self.shifted:
             torch.sub(z, self.row_tops[k, rows, None], out=scratch).exp_().mul_(by_row)
             z.sub_(self.column_tops[k]).exp_().mul_(by_column).add_(scratch)
         else:
             torch.add(by_row, by_column, out=scratch)
             z.exp_().mul_(scratch)
-        self._matches(z, rows).sub_(2)
+        self._matches(z, rows).sub_(self.terms)
         z.mul_(outer.mul_(factor))
 
     def _inwards(self, rows: slice, parts: Sequence[Tensor], to_x: Tensor, to_y: Tensor) -> None:
