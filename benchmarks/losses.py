@@ -5,6 +5,8 @@ in which all three were already allocated. Two ways of stepping are told apart: 
 (``zero_grad(set_to_none=True)``, torch's default, has released the last gradients), and ``peak_accumulate_mb`` with
 gradients kept and added to, where autograd must hold the new gradient beside the old one whatever the loss.
 
+The loop of ``ranking`` is that of sentence-transformers: its MatryoshkaLoss over its MultipleNegativesRankingLoss.
+
 A GPU, where there is one, is measured too (cases end in ``cuda``; peak by torch.cuda.max_memory_allocated).
 """
 
@@ -29,8 +31,16 @@ from nestling.nesting import Nesting
 BENCH = "losses"
 VOCABULARY = 30_522  # BERT's
 SYSTEMS = ("nestling", "loop")
-CASES = ("mrl c=1000", "mrl c=18000", "mrl-e c=1000", "mrl-e c=18000", "mlm b=4096", "infonce b=4096")
-QUICK_CASES = ("mrl c=1000", "mrl c=2000", "mrl-e c=1000", "mrl-e c=2000", "mlm b=512", "infonce b=512")
+CASES = ("mrl c=1000", "mrl c=18000", "mrl-e c=1000", "mrl-e c=18000", "mlm b=4096", "infonce b=4096", "ranking b=512")
+QUICK_CASES = (
+    "mrl c=1000",
+    "mrl c=2000",
+    "mrl-e c=1000",
+    "mrl-e c=2000",
+    "mlm b=512",
+    "infonce b=512",
+    "ranking b=128",
+)
 
 
 class Case:
@@ -51,6 +61,11 @@ class Case:
                 normal(number, 768),
                 torch.tensor(0.07, device=device).requires_grad_(),
             ]
+            return
+        if self.kind == "ranking":
+            self.nesting = Nesting((16, 32, 64, 128, 256, 384))
+            self.leaves = [normal(number, 384), normal(number, 384)]
+            self.library = _Library(self.nesting)
             return
         rows, classes, width = (number, VOCABULARY, 384) if self.kind == "mlm" else (256, number, 2048)
         self.nesting = Nesting.halving(width)
@@ -76,6 +91,13 @@ class Case:
         with torch.no_grad():
             x, w = self.leaves[0], self.leaves[1]
             torch.mm(torch.mm(x[:, : w.shape[1]], w.T), w)
+
+    def _nestling_ranking(self) -> Tensor:
+        queries, documents = self.leaves
+        return contrastive(queries, documents, self.nesting, 1 / 20.0, symmetric=False).total
+
+    def _loop_ranking(self) -> Tensor:
+        return self.library.loss([{"given": leaf} for leaf in self.leaves], torch.zeros(1))
 
     def _nestling_mrl(self) -> Tensor:
         return mrl_cross_entropy(self.leaves[0], self.labels, self.nesting, self.heads, self.biases).total
@@ -111,6 +133,24 @@ class Case:
             s = F.normalize(images[:, :m], dim=1) @ F.normalize(texts[:, :m], dim=1).T / temperature
             losses.append((F.cross_entropy(s, match) + F.cross_entropy(s.T, match)) / 2)
         return torch.stack(losses).sum()
+
+
+class _Library:
+    """The loss of sentence-transformers, of vectors instead of a model's."""
+
+    def __init__(self, nesting: Nesting) -> None:
+        from sentence_transformers.sentence_transformer import losses
+
+        class Given(torch.nn.Module):
+            def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+                return {"sentence_embedding": features["given"]}
+
+            def get_embedding_dimension(self) -> int:
+                return nesting.width
+
+        model = Given()
+        ranking = losses.MultipleNegativesRankingLoss(model)
+        self.loss = losses.MatryoshkaLoss(model, ranking, list(nesting.dims))
 
 
 def times(name: str, device: str, *, repeats: int) -> Iterator[Row]:

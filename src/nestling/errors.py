@@ -111,6 +111,7 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxscript": "onnx",
     "onnxruntime": "onnx",
+    "sentence_transformers": "hub",
 }
 """Optional module → the extra of Nestling that brings it."""
 
