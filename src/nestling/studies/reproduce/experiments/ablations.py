@@ -61,6 +61,7 @@ def ablations(zoo: Zoo) -> list[Ablation]:
         Ablation(narrow.system, narrow),
         Ablation(f"{narrow.system}, sharp labels", replace(narrow, train=train)),
         Ablation("plain, head refitted", plain),
+        of("plain, last block tuned", train=tune, start=plain, tune="last"),
         of("plain, fine-tuned", train=tune, start=plain),
     ]
 
