@@ -1,6 +1,6 @@
 """Nested heads on frozen features: what `nestling train --images` does with large pictures, in minutes.
 
-Features once → an orthogonal start → nested linear heads → the finishing rotation. All of it ends up as one linear map
+Features once → a plain classifier, which gives an orthogonal start → nested linear heads → the finishing rotation. All of it ends up as one linear map
 behind the encoder: what is left is an ordinary run. In the run's folder, ``frozen/`` keeps the stages.
 """
 
@@ -14,24 +14,27 @@ from typing import cast
 import numpy as np
 import torch
 from accelerate import PartialState
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import nn
 
 from nestling.errors import InputError
 from nestling.evaluation import Row, save_rows
-from nestling.models import Classifier, Encoder, NestedLinear, save
+from nestling.models import Classifier, Encoder, NestedLinear, load, save
+from nestling.nesting import Nesting
 from nestling.studies.demo import report_training
 from nestling.studies.images.calibration import keep_calibration, logits_of
 from nestling.studies.images.features import Features, frozen_features
 from nestling.studies.images.run import MEASURED, ImageRun, measured_vectors, train_images
 from nestling.studies.images.source import open_pictures
-from nestling.studies.images.starting import START, Blocks, second_moment
+from nestling.studies.images.starting import classifier_start, principal_start, second_moment
 from nestling.studies.watch import Watch
 from nestling.training import ArrayFeed, HeadObjective, TrainConfig, finish, fit
 
 FOLDER = "frozen"
 HEADS = TrainConfig(epochs=20, batch_size=256, lr=3e-3, weight_decay=0.02, augment=False)
 """How heads are learnt on frozen features, unless said otherwise."""
+WITHIN = 256
+"""Features that the finishing rotation turns, or as many as the nesting has: behind them the start left little."""
 _FEWEST_STEPS = 16  # of an epoch
 
 
@@ -63,7 +66,7 @@ def train_frozen(run: ImageRun, *, unfreeze: str | None, resume: bool, watch: Wa
     Args:
         run: its encoder has weights and is not trained. Its configuration is of what comes last: of the heads, or of
             the training after them.
-        unfreeze: "last" or "all"; None ends with the heads.
+        unfreeze: "last" or "all", beginning with the heads that are in the folder, if there are; None ends with heads.
 
     Returns:
         As of `train_images`.
@@ -76,11 +79,10 @@ def train_frozen(run: ImageRun, *, unfreeze: str | None, resume: bool, watch: Wa
     """
     if unfreeze is None and not resume and any((run.out / name).exists() for name in ("run.json", "model")):
         raise InputError.of("folder", "new", f"{run.out}, which holds a run", "Resume it or name another.")
-    config = HEADS if unfreeze is not None else replace(run.train, augment=False)
-    frozen = frozen_heads(run, config, resume=resume or unfreeze is not None, watch=watch)
     if unfreeze is not None:
         tuned = replace(run, encoder=replace(run.encoder, tune=unfreeze))
-        return train_images(tuned, resume=resume, watch=watch, start=frozen.model)
+        return train_images(tuned, resume=resume, watch=watch, start=_begun(run, watch))
+    frozen = frozen_heads(run, replace(run.train, augment=False), resume=resume, watch=watch)
     if not PartialState().is_main_process:
         return []
     save(frozen.model, run.out / "model")
@@ -92,6 +94,18 @@ def train_frozen(run: ImageRun, *, unfreeze: str | None, resume: bool, watch: Wa
     rows = measured_vectors(frozen.model, train, (val, frozen.val.labels), seed=run.train.seed, watch=watch)
     save_rows(rows, run.out / "rows.jsonl")
     return rows
+
+
+def _begun(run: ImageRun, watch: Watch) -> Classifier:
+    """The frozen encoder with heads that are in the run's folder, or new ones."""
+    folder = run.out / FOLDER
+    if not (folder / "model").is_dir():
+        return frozen_heads(run, HEADS, resume=True, watch=watch).model
+    model = load(folder / "model")
+    if (model.head.nesting, model.head.tied) != (run.nesting, run.tied):
+        wish = f"those of the heads in {folder} ({model.head.nesting}{', tied' * model.head.tied})"
+        raise InputError.of("dims", wish, f"{run.nesting}{', tied' * run.tied}", "Name another folder to begin anew.")
+    return model
 
 
 def frozen_heads(run: ImageRun, config: TrainConfig, *, resume: bool, watch: Watch) -> Frozen:
@@ -107,36 +121,65 @@ def frozen_heads(run: ImageRun, config: TrainConfig, *, resume: bool, watch: Wat
     )
     train, val = frozen_features(found, encoder, workers=run.workers, watch=watch)
     config = replace(config, batch_size=max(1, min(config.batch_size, len(train) // _FEWEST_STEPS)))
-    start = _start(train.blocks)
+    learner = _Heads(train.labels, len(found.classes), config, folder, resume, watch)
+    start = _start(train, learner, folder / "principal.npy")
     turned = _turned(train, start, folder / "turned.npy")
-    head = NestedLinear(run.nesting, len(found.classes), tied=run.tied)
-    for parameter in head.parameters():
-        nn.init.zeros_(parameter)
-    with watch.task("heads") as step:
-        told = partial(report_training, step)
-        narrow = ArrayFeed(turned[:, : run.nesting.width], train.labels)
-        fit(HeadObjective(head), narrow, config, folder=folder / "heads", resume=resume, progress=told)
+    head = learner.learnt(turned, run.nesting, tied=run.tied, name="heads")
     model = Classifier(encoder.rotated(torch.from_numpy(start)), head.cpu(), classes=found.classes)
     with watch.task("finish") as step:
         told = partial(report_training, step)
         seed, place = run.train.seed, folder / "finishing"
-        model = finish(model, turned, train.labels, seed=seed, folder=place, progress=told)
+        model = finish(
+            model, turned, train.labels, seed=seed, within=max(WITHIN, run.nesting.width), folder=place, progress=told
+        )
     model = model.cpu().eval()
     del turned
     frozen = Frozen(model, train, val)
     PartialState().wait_for_everyone()
     if PartialState().is_main_process:
-        (folder / "turned.npy").unlink(missing_ok=True)
+        for name in ("principal.npy", "turned.npy"):
+            (folder / name).unlink(missing_ok=True)
         save(model, folder / "model")
         run.reading.save(folder)
     _tell(frozen, watch)
     return frozen
 
 
-def _start(blocks: Blocks) -> Float[np.ndarray, "d d"]:
-    """The orthogonal start, times a number that makes the mean square of a feature 1: rates suit any encoder then."""
-    moment = second_moment(blocks)
-    return START(moment) / np.sqrt(np.trace(moment) / len(moment))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heads:
+    """Learns linear heads on features that do not change."""
+
+    labels: Int64[np.ndarray, " n"]
+    classes: int
+    config: TrainConfig
+    folder: Path
+    resume: bool
+    watch: Watch
+
+    def learnt(self, features: Float32[np.ndarray, "n d"], nesting: Nesting, *, tied: bool, name: str) -> NestedLinear:
+        """Heads on the first features, from zero."""
+        head = NestedLinear(nesting, self.classes, tied=tied)
+        for parameter in head.parameters():
+            nn.init.zeros_(parameter)
+        feed, folder = ArrayFeed(features[:, : nesting.width], self.labels), self.folder / name
+        with self.watch.task(name) as step:
+            told = partial(report_training, step)
+            fit(HeadObjective(head), feed, self.config, folder=folder, resume=self.resume, progress=told)
+        return head.cpu()
+
+
+def _start(train: Features, learner: _Heads, path: Path) -> Float[np.ndarray, "d d"]:
+    """An orthogonal map times a number that makes the mean square of a feature 1: then rates suit any encoder.
+
+    First what a plain classifier on all features reads, which serves short prefixes better than principal directions
+    do (docs/LOG.md).
+    """
+    moment = second_moment(train.blocks)
+    scaled = principal_start(moment) / np.sqrt(np.trace(moment) / len(moment))
+    features = _turned(train, scaled, path)
+    plain = learner.learnt(features, Nesting((len(scaled),)), tied=False, name="classifier")
+    weight = plain.weight_at(len(scaled)).detach().numpy()
+    return classifier_start(weight, scaled @ moment @ scaled.T) @ scaled
 
 
 def _turned(part: Features, start: Float[np.ndarray, "d d"], path: Path) -> Float32[np.ndarray, "n d"]:

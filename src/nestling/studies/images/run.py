@@ -25,7 +25,7 @@ from nestling.studies.images.source import Encode, Pictures, open_pictures, tell
 from nestling.studies.watch import Watch
 from nestling.training import ClassificationObjective, TrainConfig, fit
 
-Labelled = tuple[Float[np.ndarray, "n d"], Int64[np.ndarray, " n"]]
+Labelled = tuple[Float[np.ndarray, "_ d"], Int64[np.ndarray, " _"]]
 """Vectors and their classes."""
 MEASURED = 50_000
 """Training pictures that probes and nearest neighbours are measured with, at most."""
@@ -76,10 +76,7 @@ def train_images(run: ImageRun, *, resume: bool, watch: Watch, start: Classifier
     found = open_pictures(run.images, run.reading, strict=run.strict, workers=run.workers, watch=watch)
     if found.val is None:
         raise InputError.of("val_fraction", "above 0 when there is no val folder", run.reading.val_fraction)
-    model = build_model(run, found) if start is None else start
-    if start is not None:
-        start.requires_grad_(True)
-        start.encoder.tune(run.encoder.tune)
+    model = build_model(run, found) if start is None else _tuned(start, run, found)
     with watch.task("train") as step:
         result = fit(
             ClassificationObjective(model),
@@ -97,6 +94,14 @@ def train_images(run: ImageRun, *, resume: bool, watch: Watch, start: Classifier
     rows = measured(model, found, seed=run.train.seed, watch=watch, calibrated=run.out)
     save_rows(rows, run.out / "rows.jsonl")
     return rows
+
+
+def _tuned(start: Classifier, run: ImageRun, found: Pictures) -> Classifier:
+    if start.classes != found.classes:
+        raise InputError.of("images", f"of the {len(start.classes)} classes that were begun with", "others")
+    start.requires_grad_(True)
+    start.encoder.tune(run.encoder.tune)
+    return start
 
 
 def build_model(run: ImageRun, found: Pictures) -> Classifier:

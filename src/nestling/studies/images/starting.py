@@ -52,9 +52,6 @@ def classifier_start(weight: Float[np.ndarray, "c d"], moment: Float[np.ndarray,
     return _signed((q * np.sign(np.diag(r))).T)
 
 
-START = principal_start
-
-
 def _signed(rows: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
     """The sign of a direction is arbitrary: the largest number is positive, so that machines agree."""
     largest = np.abs(rows).argmax(axis=1)
