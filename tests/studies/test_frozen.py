@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from nestling.data.shards import write_shards
-from nestling.errors import ChecksumError, InputError, MissingExtraError
+from nestling.errors import ChecksumError, InputError, MissingExtraError, RunLockedError
 from nestling.models import Classifier, NestedLinear, ResNetEncoder, load, save
+from nestling.models.store import identity
 from nestling.nesting import Nesting
 from nestling.studies.images import EncoderChoice, ImageRun, choose, finish_images, reading_of, train_frozen
 from nestling.studies.images.choice import FROZEN, typical_side
@@ -27,6 +28,7 @@ from nestling.studies.images.starting import classifier_start, principal_start, 
 from nestling.studies.images.trained import TrainedRun
 from nestling.studies.watch import Silent
 from nestling.training import TrainConfig
+from nestling.training.lock import refusing
 from tests.data.pictures import tree
 from tests.studies.collected import Collected
 
@@ -276,8 +278,10 @@ def test_an_ordinary_run_is_left(pictures: Path, weights: Path, tmp_path: Path) 
     assert {row.dims for row in before} == {row.dims for row in after} == {2, 4, 8}
     with pytest.raises(InputError, match="which holds a run"):
         train_frozen(run, unfreeze=None, resume=False, watch=Silent())
-    again = train_frozen(run, unfreeze=None, resume=True, watch=Silent())
-    assert [row.value for row in again if row.metric == "head_top1"] == [head[m] for m in run.nesting]
+    with refusing(run.out / "frozen", pytest.fail), pytest.raises(RunLockedError, match="is being trained in"):
+        train_frozen(run, unfreeze=None, resume=True, watch=Silent())
+    again = frozen_heads(run, replace(run.train, augment=False), resume=True, watch=Silent())
+    assert identity(again.model) == identity(load(run.out / "model"))
 
 
 def test_what_is_unfrozen_begins_with_encoder_and_heads(pictures: Path, weights: Path, tmp_path: Path) -> None:

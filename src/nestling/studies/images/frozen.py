@@ -1,11 +1,13 @@
 """Nested heads on frozen features: what `nestling train --images` does with large pictures, in minutes.
 
-Features once → a plain classifier, which gives an orthogonal start → nested linear heads → the finishing rotation. All of it ends up as one linear map
-behind the encoder: what is left is an ordinary run. In the run's folder, ``frozen/`` keeps the stages.
+Features once → a plain classifier, which gives an orthogonal start → nested linear heads → the finishing rotation. All
+of it ends up as one linear map behind the encoder: what is left is an ordinary run. In the run's folder, ``frozen/``
+keeps the stages.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,12 +31,14 @@ from nestling.studies.images.source import open_pictures
 from nestling.studies.images.starting import classifier_start, principal_start, second_moment
 from nestling.studies.watch import Watch
 from nestling.training import ArrayFeed, HeadObjective, TrainConfig, finish, fit
+from nestling.training.lock import refusing
 
 FOLDER = "frozen"
 HEADS = TrainConfig(epochs=20, batch_size=256, lr=3e-3, weight_decay=0.02, augment=False)
 """How heads are learnt on frozen features, unless said otherwise."""
 WITHIN = 256
 """Features that the finishing rotation turns, or as many as the nesting has: behind them the start left little."""
+_PASSING = ("principal.npy", "turned.npy")  # features of the training pictures while the stages run
 _FEWEST_STEPS = 16  # of an epoch
 
 
@@ -109,8 +113,26 @@ def _begun(run: ImageRun, watch: Watch) -> Classifier:
 
 
 def frozen_heads(run: ImageRun, config: TrainConfig, *, resume: bool, watch: Watch) -> Frozen:
-    """The stages, each of which goes on where it was cut off."""
-    reading, folder = run.reading, run.out / FOLDER
+    """The stages, each of which goes on where it was cut off.
+
+    Raises:
+        RunLockedError: another process is at them.
+    """
+    main, folder = PartialState(cpu=not torch.accelerator.is_available()).is_main_process, run.out / FOLDER
+    with refusing(folder, watch.say) if main else nullcontext():
+        frozen = _stages(run, config, folder, resume=resume, watch=watch)
+        PartialState().wait_for_everyone()
+        if main:
+            for name in _PASSING:
+                (folder / name).unlink(missing_ok=True)
+            save(frozen.model, folder / "model")
+            run.reading.save(folder)
+    _tell(frozen, watch)
+    return frozen
+
+
+def _stages(run: ImageRun, config: TrainConfig, folder: Path, *, resume: bool, watch: Watch) -> Frozen:
+    reading = run.reading
     found = open_pictures(run.images, reading, strict=run.strict, workers=run.workers, watch=watch)
     encoder = run.encoder.build(
         run.nesting.width,
@@ -122,27 +144,15 @@ def frozen_heads(run: ImageRun, config: TrainConfig, *, resume: bool, watch: Wat
     train, val = frozen_features(found, encoder, workers=run.workers, watch=watch)
     config = replace(config, batch_size=max(1, min(config.batch_size, len(train) // _FEWEST_STEPS)))
     learner = _Heads(train.labels, len(found.classes), config, folder, resume, watch)
-    start = _start(train, learner, folder / "principal.npy")
-    turned = _turned(train, start, folder / "turned.npy")
+    start = _start(train, learner, folder / _PASSING[0])
+    turned = _turned(train, start, folder / _PASSING[1])
     head = learner.learnt(turned, run.nesting, tied=run.tied, name="heads")
     model = Classifier(encoder.rotated(torch.from_numpy(start)), head.cpu(), classes=found.classes)
+    within = max(WITHIN, run.nesting.width)
     with watch.task("finish") as step:
-        told = partial(report_training, step)
-        seed, place = run.train.seed, folder / "finishing"
-        model = finish(
-            model, turned, train.labels, seed=seed, within=max(WITHIN, run.nesting.width), folder=place, progress=told
-        )
-    model = model.cpu().eval()
-    del turned
-    frozen = Frozen(model, train, val)
-    PartialState().wait_for_everyone()
-    if PartialState().is_main_process:
-        for name in ("principal.npy", "turned.npy"):
-            (folder / name).unlink(missing_ok=True)
-        save(model, folder / "model")
-        run.reading.save(folder)
-    _tell(frozen, watch)
-    return frozen
+        told, seed, place = partial(report_training, step), run.train.seed, folder / "finishing"
+        model = finish(model, turned, train.labels, seed=seed, within=within, folder=place, progress=told)
+    return Frozen(model.cpu().eval(), train, val)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
