@@ -303,3 +303,6 @@ def test_what_is_unfrozen_begins_with_encoder_and_heads(pictures: Path, weights:
     assert json.loads((run.out / "run.json").read_text())["config"]["lr"] == 1e-9
     with pytest.raises(InputError, match="dims must be those of the heads in"):
         train_frozen(replace(run, nesting=Nesting((4, 8))), unfreeze="all", resume=True, watch=Silent())
+    larger = replace(run, reading=replace(run.reading, size=80))
+    with pytest.raises(InputError, match="size must be that of the heads in"):
+        train_frozen(larger, unfreeze="all", resume=True, watch=Silent())

@@ -147,4 +147,5 @@ def train(
         watch.say(f"Next:  nestling encode {out} {images} --out {out / 'vectors'}")
         watch.say(f"       nestling predict PICTURES --run {out} --accuracy 0.9")
         if choice.frozen and unfreeze is None:
-            watch.say(f"       nestling train --images {images} --out {out} --unfreeze last   (hours, and better)")
+            same = f"--dims {dims}{' --tied' * tied} --size {choice.size}"
+            watch.say(f"       nestling train --images {images} --out {out} {same} --unfreeze last")

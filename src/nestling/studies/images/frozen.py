@@ -26,6 +26,7 @@ from nestling.nesting import Nesting
 from nestling.studies.demo import report_training
 from nestling.studies.images.calibration import keep_calibration, logits_of
 from nestling.studies.images.features import Features, frozen_features
+from nestling.studies.images.reading import Reading
 from nestling.studies.images.run import MEASURED, ImageRun, measured_vectors, train_images
 from nestling.studies.images.source import open_pictures
 from nestling.studies.images.starting import classifier_start, principal_start, second_moment
@@ -106,6 +107,8 @@ def _begun(run: ImageRun, watch: Watch) -> Classifier:
     if not (folder / "model").is_dir():
         return frozen_heads(run, HEADS, resume=True, watch=watch).model
     model = load(folder / "model")
+    if (size := Reading.of_run(folder, model.encoder).size) != run.reading.size:
+        raise InputError.of("size", f"that of the heads in {folder} ({size})", run.reading.size)
     if (model.head.nesting, model.head.tied) != (run.nesting, run.tied):
         wish = f"those of the heads in {folder} ({model.head.nesting}{', tied' * model.head.tied})"
         raise InputError.of("dims", wish, f"{run.nesting}{', tied' * run.tied}", "Name another folder to begin anew.")
