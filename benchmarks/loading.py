@@ -142,7 +142,7 @@ def rows(quick: bool, verdicts: list[str]) -> Iterator[Row]:
             case = f"{side} px, {workers} readers"
             yield Row(BENCH, case, f"model {name}", "loader_per_model", ratio, "x")
             verdicts.append(
-                f"{case}: {name} trains {model:,.0f} images/s, the loader gives {rates[side, workers]:,.0f}: "
+                f"{case}: {name} trains {model:,.3g} images/s, the loader gives {rates[side, workers]:,.3g}: "
                 f"the {'loader' if ratio < 1 else 'model'} is the bottleneck"
             )
 
