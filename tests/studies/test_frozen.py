@@ -267,7 +267,7 @@ def test_an_ordinary_run_is_left(pictures: Path, weights: Path, tmp_path: Path) 
     found = _found(pictures).val
     assert found is not None
     model = opened.model.eval()
-    vectors, labels = found.encoded(lambda x: model(x).detach(), lambda *_: None)
+    vectors, labels = found.encoded(lambda x: model(x).detach(), lambda done, total, words="": None)
     right = float((model.head(torch.from_numpy(vectors))[-1].argmax(1).numpy() == labels).mean())
     assert right == pytest.approx(head[8])  # the map behind the encoder is the one that the heads saw
     assert opened.cascade(0.5).nesting == run.nesting
