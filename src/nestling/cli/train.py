@@ -21,12 +21,19 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/images"),
     dims: Annotated[str, typer.Option(help="The prefixes; the largest is the width.")] = "8,16,32,64,128,256",
     tied: Annotated[bool, typer.Option("--tied", help="MRL-E: one head, sliced.")] = False,
-    encoder: Annotated[str, typer.Option(help="compact, resnet-18|50, vit-b16|s16 or efficientnet-lite0.")] = "compact",
+    encoder: Annotated[
+        str | None, typer.Option(help="compact, resnet-18|50, vit-b16|s16 or efficientnet-lite0.")
+    ] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="Weights to begin with: a folder, a hub's name, or `package`.")
     ] = None,
     tune: Annotated[str, typer.Option(help="Of an encoder with weights: all, the last block, or none.")] = "all",
-    size: Annotated[int, typer.Option(help="Pixels of a side that images are scaled to.", min=16, max=1024)] = 64,
+    unfreeze: Annotated[
+        str | None, typer.Option(help="After heads on frozen features: train the `last` block, or `all`.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Pixels of a side.  [default: 64; frozen: 224]", min=16, max=1024)
+    ] = None,
     grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
     val_fraction: Annotated[float, typer.Option(help="Held out of each class when there is no val/.")] = 0.1,
     crop: Annotated[float | None, typer.Option(help="Random crops keep at least this part of the area.")] = None,
@@ -35,10 +42,12 @@ def train(
         str | None, typer.Option(help="Progressive resolution FIRST:LAST:START:END, such as 160:192:29:34.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Decoding processes of each training process.", min=0)] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 10,
+    epochs: Annotated[int | None, typer.Option(help="[default: 10; heads on frozen features: 20]", min=1)] = None,
     steps: Annotated[int | None, typer.Option(help="Train so many steps instead of epochs.", min=1)] = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 256,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 4e-3,
+    batch_size: Annotated[int | None, typer.Option(help="[default: 256; --unfreeze: 64]", min=1)] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate.  [default: .004; heads: .003; --unfreeze: .0005]")
+    ] = None,
     optimizer: Annotated[str, typer.Option(help="adamw, sgd or adafactor.")] = "adamw",
     weight_decay: Annotated[float, typer.Option(help="Of matrices.", min=0)] = 0.02,
     schedule: Annotated[str, typer.Option(help="one-cycle, linear or cosine.")] = "one-cycle",
@@ -56,21 +65,35 @@ def train(
 ) -> None:
     """Train a nested classifier on your own images and measure every prefix.
 
-    Images of up to 64 pixels are read into memory first, larger ones and shards are decoded while training.
+    Where no encoder is named and the images are larger than 64 pixels, nested heads are learnt on the features of a
+    frozen EfficientNet-Lite0, in minutes; `--unfreeze` trains on. Others are trained from nothing: images of up to 64
+    pixels are read into memory first, larger ones and shards are decoded while training.
 
-    Example: `nestling train --images photos/ --out runs/photos`; with weights:
+    Example: `nestling train --images photos/ --out runs/photos`; with weights of your choice:
     `nestling train --images photos/ --encoder efficientnet-lite0 --pretrained package --tune last --size 224`;
     several processes: `torchrun --nproc-per-node 2 -m nestling train --images photos/`
     """
     from nestling.nesting import Nesting
-    from nestling.studies.images import EncoderChoice, ImageRun, reading_of, train_images
+    from nestling.studies.images import ImageRun, choose, reading_of, train_frozen, train_images
     from nestling.training import TrainConfig
 
     watch = ConsoleWatch(quiet=as_json)
+    choice = choose(
+        images,
+        encoder=encoder,
+        pretrained=pretrained,
+        tune=tune,
+        size=size,
+        grey=grey,
+        unfreeze=unfreeze,
+        from_pictures=crop is not None or grow is not None,
+    )
+    usual = choice.usual
+    epochs = usual.epochs if epochs is None else epochs
     config = TrainConfig(
         epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
+        batch_size=usual.batch_size if batch_size is None else batch_size,
+        lr=usual.lr if lr is None else lr,
         optimizer=optimizer,
         weight_decay=weight_decay,
         schedule=schedule,
@@ -93,10 +116,10 @@ def train(
         nesting=Nesting.parse(dims),
         train=config,
         tied=tied,
-        encoder=EncoderChoice(name=encoder, pretrained=pretrained, tune=tune),
+        encoder=choice.encoder,
         reading=reading_of(
             images,
-            size=size,
+            size=choice.size,
             channels=1 if grey else 3,
             val_fraction=val_fraction,
             seed=seed,
@@ -108,12 +131,21 @@ def train(
         workers=workers,
         strict=strict,
     )
-    rows = train_images(run, resume=resume, watch=watch)
+    if choice.why:
+        watch.say(choice.why)
+    if choice.frozen:
+        rows = train_frozen(run, unfreeze=unfreeze, resume=resume, watch=watch)
+    else:
+        rows = train_images(run, resume=resume, watch=watch)
     if as_json:
         for row in rows:
             print_json(row)
     elif rows:
         watch.prefix_table("Validation, %", rows)
-        watch.say(f"\nModel: {out / 'model'}   log: {out / 'log.jsonl'}   rows: {out / 'rows.jsonl'}")
+        log = out / ("frozen/heads/log.jsonl" if choice.frozen and unfreeze is None else "log.jsonl")
+        watch.say(f"\nModel: {out / 'model'}   log: {log}   rows: {out / 'rows.jsonl'}")
         watch.say(f"Next:  nestling encode {out} {images} --out {out / 'vectors'}")
         watch.say(f"       nestling predict PICTURES --run {out} --accuracy 0.9")
+        if choice.frozen and unfreeze is None:
+            same = f"--dims {dims}{' --tied' * tied} --size {choice.size}"
+            watch.say(f"       nestling train --images {images} --out {out} {same} --unfreeze last")

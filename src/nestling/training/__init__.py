@@ -7,7 +7,7 @@ from nestling.training.finishing import finish
 from nestling.training.fit import Progress, TrainResult, fit
 from nestling.training.log import LogRow
 from nestling.training.masking import Masked, MaskedLanguageObjective, Masking
-from nestling.training.objective import ClassificationObjective, ContrastiveObjective, Objective
+from nestling.training.objective import ClassificationObjective, ContrastiveObjective, HeadObjective, Objective
 from nestling.training.schedule import learning_rate
 from nestling.training.worker_feed import Passage, WorkerFeed, in_order
 
@@ -17,6 +17,7 @@ __all__ = [
     "ClassificationObjective",
     "ContrastiveObjective",
     "Feed",
+    "HeadObjective",
     "LogRow",
     "Masked",
     "MaskedLanguageObjective",

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
-from nestling.errors import ShapeError
+from nestling.errors import InputError, ShapeError
 from nestling.losses import NestedLoss
 from nestling.models import Classifier, NestedLinear
 from nestling.nesting import Nesting, prefix
@@ -110,6 +110,7 @@ def finish(
     *,
     epochs: int = 12,
     seed: int = 0,
+    within: int | None = None,
     folder: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Classifier:
@@ -120,17 +121,21 @@ def finish(
         features: ``model.encode(images, whole=True)`` of the training images; labels: their classes.
         epochs: over the features, some seconds each.
         seed: of their order.
+        within: only the first so many features are rotated, at least the head's: a step costs the cube of them.
         folder: of checkpoints, resumed when there; nothing is written without one.
         progress: as of `fit`.
 
     Raises:
-        InputError: the encoder has no last linear map.
+        InputError: the encoder has no last linear map, or `within` is too small.
         ShapeError: features that are not the model's.
     """
     width = model.encoder.width
     if features.ndim != 2 or features.shape[1] != width:
         raise ShapeError.of("features", f"(n, {width}), all of the encoder's", f"shape {features.shape}")
-    objective = RotationObjective(model.head, width)
+    turned = width if within is None else min(within, width)
+    if turned < model.head.nesting.width:
+        raise InputError.of("within", f"at least the {model.head.nesting.width} dims of the head", turned)
+    objective = RotationObjective(model.head, turned)
     size = min(512, max(1, len(features) // 16))
     config = TrainConfig(
         epochs=epochs,
@@ -142,7 +147,8 @@ def finish(
         augment=False,
         seed=seed,
     )
-    fit(objective, ArrayFeed(features, labels), config, folder=folder, resume=folder is not None, progress=progress)
+    feed = ArrayFeed(features[:, :turned], labels)
+    fit(objective, feed, config, folder=folder, resume=folder is not None, progress=progress)
     return _finished(model, objective)
 
 
@@ -158,7 +164,9 @@ def _finished(model: Classifier, objective: RotationObjective) -> Classifier:
         biases += [] if objective.widest_bias is None else [objective.widest_bias]
     for own, found in zip((*head.weights, *head.biases), (*weights, *biases), strict=True):
         own.copy_(found)
-    encoder = model.encoder.rotated(rotation.to(model.device)) if objective.rotates else model.encoder
+    whole = torch.eye(model.encoder.width, dtype=rotation.dtype, device=rotation.device)
+    whole[: len(rotation), : len(rotation)] = rotation
+    encoder = model.encoder.rotated(whole.to(model.device)) if objective.rotates else model.encoder
     return Classifier(encoder, head.to(model.device), classes=model.classes).eval()
 
 

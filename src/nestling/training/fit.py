@@ -74,7 +74,8 @@ def fit(
         InputError: the folder holds a run and `resume` is false, or the settings do not fit the data.
         CheckpointError: the folder's run is of other settings, data or model, or has no good checkpoint.
         TrainingDivergedError: the loss or the gradient became NaN or infinite.
-        ProcessLostError: another process has ended.
+        RunLockedError: another process is training in the folder.
+        ProcessLostError: another process of this run has ended.
     """
     processes = Processes(config)
     batches = Batches(len(feed), config, processes.rank, processes.count)
@@ -83,7 +84,7 @@ def fit(
     optimizer = build_optimizer(trained, config)
     at = None if folder is None else Path(folder)
     run = RunFolder(trained, optimizer, config, feed.fingerprint(), at, processes)
-    with processes.losing_none():
+    with processes.losing_none(), closing(run):
         learner = _Learner(trained, optimizer, config, batches, processes)
         start = run.begin(resume)
         clock, shares = _Clock(start, config.batch_size), feed.shares(batches, start)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nestling.errors import ShapeError
 from nestling.losses import NestedLoss
-from nestling.models import Classifier
+from nestling.models import Classifier, NestedLinear
 from nestling.models.dual import DualEncoder
 from nestling.nesting import Nesting
 
@@ -67,6 +67,24 @@ class ClassificationObjective(Objective):
     ) -> NestedLoss:
         """The loss of a batch of images and labels."""
         return self.classifier.loss(inputs, targets, weights=weights, label_smoothing=self.label_smoothing)
+
+
+class HeadObjective(Objective):
+    """The nested cross-entropy of a head on features that do not change."""
+
+    def __init__(self, head: NestedLinear) -> None:
+        super().__init__()
+        self.head, self.nesting = head, head.nesting
+
+    def head_parameters(self) -> Iterable[nn.Parameter]:
+        """All there are."""
+        return self.head.parameters()
+
+    def forward(
+        self, inputs: Float[Tensor, "b d"], targets: Int[Tensor, " b"], weights: Float[Tensor, " k"] | None = None
+    ) -> NestedLoss:
+        """The loss of a batch of features and labels."""
+        return self.head.loss(inputs, targets, weights=weights, label_smoothing=self.label_smoothing)
 
 
 class ContrastiveObjective(Objective):

@@ -14,6 +14,7 @@ from nestling.errors import CheckpointError, InputError, TrainingDivergedError
 from nestling.files import sweep, write_file
 from nestling.training.checkpoint import Checkpoint, newest_good, restore, saved, state_of
 from nestling.training.config import TrainConfig
+from nestling.training.lock import FolderLock, locked
 from nestling.training.log import Log
 from nestling.training.objective import Objective
 from nestling.training.processes import Processes
@@ -43,16 +44,23 @@ class RunFolder:
         self.blank = Checkpoint(0, config, str(objective.nesting), data, {})
         self.last: Path | None = None
         self.warnings: list[str] = []
+        self._lock: FolderLock | None = None
 
     def begin(self, resume: bool) -> int:
-        """Make or check the folder, restore the newest good checkpoint; how many steps are done."""
+        """Lock, make or check the folder, restore the newest good checkpoint; how many steps are done.
+
+        Raises:
+            RunLockedError: another process is training in it.
+            InputError, CheckpointError: as of `fit`.
+        """
         if self.folder is None:
             return 0
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError.of("folder", "a folder", f"the file {self.folder}")
+        self._take_lock(self.folder)
         used = (self.folder / _RUN).exists() or (self.folder / _LOG).exists() or bool(saved(self.folder))
         if used and not resume:
             raise InputError.of("folder", "new", f"{self.folder}, which holds a run", "Resume it or name another.")
-        if self.folder.exists() and not self.folder.is_dir():
-            raise InputError.of("folder", "a folder", f"the file {self.folder}")
         found, path, bad = newest_good(self.folder)
         if found is not None and path is not None:
             found.check(self.blank, path)
@@ -64,6 +72,11 @@ class RunFolder:
         if self.processes.main:
             self._prepare_folder(bad, path)
         return 0 if found is None else found.step
+
+    def close(self) -> None:
+        """Let others train in the folder."""
+        if self._lock is not None:
+            self._lock.release()
 
     def open_log(self, step: int) -> Log:
         """The log, cut back to `step`, with the warnings of the start."""
@@ -92,6 +105,16 @@ class RunFolder:
         log.sync()
         checkpoint = replace(self.blank, step=step, tensors=tensors)
         self.last = checkpoint.write(self.folder) if self.processes.main else checkpoint.path(self.folder)
+
+    def _take_lock(self, folder: Path) -> None:
+        """The main process's, for all of a run: they learn from it who else has the folder, and stop together."""
+        holder = ""
+        if self.processes.main:
+            self._lock = FolderLock(folder, self.warnings.append)
+            holder = "" if self._lock.take() else self._lock.holder()
+        if holder := self.processes.told(holder):
+            self.close()
+            raise locked(folder, holder)
 
     def _advice(self) -> str:
         good = "No checkpoint was saved before." if self.last is None else f"The last good checkpoint is {self.last}."

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import PartialState
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from nestling.errors import InputError
@@ -23,6 +25,8 @@ from nestling.studies.images.source import Encode, Pictures, open_pictures, tell
 from nestling.studies.watch import Watch
 from nestling.training import ClassificationObjective, TrainConfig, fit
 
+Labelled = tuple[Float[np.ndarray, "_ d"], Int64[np.ndarray, " _"]]
+"""Vectors and their classes."""
 MEASURED = 50_000
 """Training pictures that probes and nearest neighbours are measured with, at most."""
 
@@ -52,8 +56,11 @@ class ImageRun:
     strict: bool = False
 
 
-def train_images(run: ImageRun, *, resume: bool, watch: Watch) -> list[Row]:
+def train_images(run: ImageRun, *, resume: bool, watch: Watch, start: Classifier | None = None) -> list[Row]:
     """Read, train, save and measure.
+
+    Args:
+        start: a model of these classes to begin with; `run.encoder` only says then what of it is trained.
 
     Returns:
         The rows of the validation pictures: the trained head, a refitted probe and 1-NN at every prefix; empty in all
@@ -69,7 +76,7 @@ def train_images(run: ImageRun, *, resume: bool, watch: Watch) -> list[Row]:
     found = open_pictures(run.images, run.reading, strict=run.strict, workers=run.workers, watch=watch)
     if found.val is None:
         raise InputError.of("val_fraction", "above 0 when there is no val folder", run.reading.val_fraction)
-    model = build_model(run, found)
+    model = build_model(run, found) if start is None else _tuned(start, run, found)
     with watch.task("train") as step:
         result = fit(
             ClassificationObjective(model),
@@ -87,6 +94,14 @@ def train_images(run: ImageRun, *, resume: bool, watch: Watch) -> list[Row]:
     rows = measured(model, found, seed=run.train.seed, watch=watch, calibrated=run.out)
     save_rows(rows, run.out / "rows.jsonl")
     return rows
+
+
+def _tuned(start: Classifier, run: ImageRun, found: Pictures) -> Classifier:
+    if start.classes != found.classes:
+        raise InputError.of("images", f"of the {len(start.classes)} classes that were begun with", "others")
+    start.requires_grad_(True)
+    start.encoder.tune(run.encoder.tune)
+    return start
 
 
 def build_model(run: ImageRun, found: Pictures) -> Classifier:
@@ -117,8 +132,13 @@ def measured(
         val, val_labels = found.val.encoded(encode, step)
     if calibrated is not None:
         keep_calibration(model, val, val_labels, calibrated, seed=seed)
-    comparison = Comparison(Labels(train_labels, val_labels), seed=seed, watch=watch)
-    comparison.nested("MRL-E" if model.head.tied else "MRL", Encoded(model, train, val))
+    return measured_vectors(model, (train, train_labels), (val, val_labels), seed=seed, watch=watch)
+
+
+def measured_vectors(model: Classifier, train: Labelled, val: Labelled, *, seed: int, watch: Watch) -> list[Row]:
+    """The same of vectors that the model gave."""
+    comparison = Comparison(Labels(train[1], val[1]), seed=seed, watch=watch)
+    comparison.nested("MRL-E" if model.head.tied else "MRL", Encoded(model, train[0], val[0]))
     return comparison.rows
 
 

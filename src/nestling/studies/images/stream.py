@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from jaxtyping import Float
+from torch import nn
 
 from nestling.data import Samples
 from nestling.errors import InputError, require_extra
@@ -73,17 +75,47 @@ def encode_stream(
         InputError: another ending, or what an earlier, other run left is in the way.
         DataError: the samples are strict and one cannot be read, or the files cannot be written.
     """
+    source = Vectoriser(model, model.head.nesting.width, identity(model))
+    return stream_vectors(source, samples, out, classes=classes, workers=workers, watch=watch, chunk=chunk)
+
+
+class Vectoriser(NamedTuple):
+    """What makes vectors of pictures.
+
+    Attributes:
+        network: a whole model, or an encoder alone.
+        width: of what it gives; identity: what tells it from others.
+    """
+
+    network: nn.Module
+    width: int
+    identity: str
+
+
+def stream_vectors(
+    source: Vectoriser,
+    samples: Samples,
+    out: Path,
+    *,
+    classes: tuple[str, ...],
+    workers: int | None,
+    watch: Watch,
+    chunk: int = CHUNK,
+) -> Streamed | None:
+    """As `encode_stream`, of any network."""
     if out.suffix not in SUFFIXES:
         raise InputError.of("out", f"a file that ends in {' or '.join(SUFFIXES)}", out)
     state = PartialState(cpu=not torch.accelerator.is_available())
     parts = _Parts(out.with_name(f".{out.name}.parts"), chunk)
-    about = {"model": identity(model), "samples": samples.fingerprint(), "chunk": chunk}
+    about = {"model": source.identity, "samples": samples.fingerprint(), "chunk": chunk}
     if state.is_main_process:
         parts.begin(about)
     state.wait_for_everyone()
-    encode = encoding(model.to(state.device))
+    encode = encoding(source.network.to(state.device))
     starts = range(0, len(samples), chunk)
     mine = [i for i in range(len(starts)) if i % state.num_processes == state.process_index and not parts.has(i)]
+    total = sum(min(chunk, len(samples) - starts[i]) for i in mine)
+    begun = time.monotonic()
     with watch.task("encode") as step:
         for done, i in enumerate(mine):
             rows = np.arange(starts[i], min(starts[i] + chunk, len(samples)))
@@ -95,9 +127,8 @@ def encode_stream(
                 if len(passage.rows):
                     vectors.append(encode(passage.inputs).numpy())
                 seen = done * chunk + len(names) + len(faults)
-                step(min(seen, len(mine) * chunk), len(mine) * chunk)
-            width = model.head.nesting.width
-            whole = np.concatenate(vectors) if vectors else np.empty((0, width), np.float32)
+                step(seen, total, f"{seen / max(time.monotonic() - begun, 1e-9):,.0f} images/s")
+            whole = np.concatenate(vectors) if vectors else np.empty((0, source.width), np.float32)
             parts.write(i, whole, {"ids": names, "labels": [classes[label] for label in labels], "faults": faults})
     state.wait_for_everyone()
     if not state.is_main_process:

@@ -20,6 +20,7 @@ class Recipe:
         train: how; its seed is replaced by the model's.
         finished: whether a rotation is learnt behind it.
         start: a recipe whose trained weights it starts from instead of random ones.
+        tune: what of the encoder is trained, as of `Encoder.tune`.
     """
 
     system: str
@@ -29,6 +30,7 @@ class Recipe:
     ending: str = "pooled"
     finished: bool = False
     start: Recipe | None = None
+    tune: str = "all"
 
     def plain(self) -> Recipe:
         """The same without the rotation."""

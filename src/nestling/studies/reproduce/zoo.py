@@ -29,8 +29,14 @@ from nestling.studies.reproduce.recipe import Recipe, Training
 from nestling.studies.reproduce.settings import Settings
 from nestling.studies.watch import Watch
 from nestling.training import ArrayFeed, ClassificationObjective, finish, fit
+from nestling.training.lock import waiting
 
-_LATER = {"steps": None, "accumulate": 1, "fsdp": False}  # settings that once were not, and what they say of such runs
+_LATER = {
+    "steps": None,
+    "accumulate": 1,
+    "fsdp": False,
+    "tune": "all",
+}  # settings that once were not, and what they say of such runs
 _FINISHING = 3  # which way of finishing: what another way made is not read
 PARTS = ("train", "val", "test")
 
@@ -124,12 +130,7 @@ class Zoo:
         """
         key = self._key(recipe, seed)
         folder = self.folder / key
-        if not complete(folder):
-            model = self._finish(recipe, seed, folder) if recipe.finished else self._train(recipe, seed, folder)
-            save(model, folder / "model")
-            with self.watch.task(f"encode with {recipe.system}"):
-                features = {name: model.encode(self.images.part(name).images.pixels) for name in PARTS}
-            write_arrays(folder, features)
+        self._once(folder, lambda: self._make(recipe, seed, folder))
         about(folder)
         return Trained(key, load(folder / "model"), {name: read_array(folder, name) for name in PARTS})
 
@@ -142,8 +143,7 @@ class Zoo:
         recipe = self.slimmable_recipe
         key = self._key(recipe, seed)
         folder = self.folder / key
-        if not complete(folder):
-            self._slim(recipe, seed, folder)
+        self._once(folder, lambda: self._slim(recipe, seed, folder))
         facts = about(folder)
         flops = {int(width): int(count) for width, count in facts["flops"].items()}
         features = {width: {name: read_array(folder, f"{name}-{width}") for name in PARTS} for width in flops}
@@ -186,11 +186,27 @@ class Zoo:
             generator=generator,
         )
 
+    def _once(self, folder: Path, make: Callable[[], object]) -> None:
+        """Make what a folder lacks, unless another process is at it: then wait, and find it there."""
+        if complete(folder):
+            return
+        with waiting(folder, self.watch.say):
+            if not complete(folder):
+                make()
+
+    def _make(self, recipe: Recipe, seed: int, folder: Path) -> None:
+        model = self._finish(recipe, seed, folder) if recipe.finished else self._train(recipe, seed, folder)
+        save(model, folder / "model")
+        with self.watch.task(f"encode with {recipe.system}"):
+            features = {name: model.encode(self.images.part(name).images.pixels) for name in PARTS}
+        write_arrays(folder, features)
+
     def _train(self, recipe: Recipe, seed: int, folder: Path) -> Classifier:
         model = self.classifier(recipe, seed)
         if recipe.start is not None:
             begun = self.trained(recipe.start, seed).model
             model.encoder.load_state_dict(begun.encoder.state_dict())
+        model.encoder.tune(recipe.tune)
         train = self.images.train
         with self.watch.task(f"train {recipe.system}, seed {seed}") as step:
             fit(
