@@ -20,6 +20,7 @@ BELOW: dict[str, set[str]] = {
     "errors": set(),
     "nesting": set(),
     "files": set(),
+    "principal": set(),
     "metrics": {"nesting"},
     "losses": {"nesting"},
     "data": {"nesting", "files"},
@@ -27,12 +28,12 @@ BELOW: dict[str, set[str]] = {
     "search": {"nesting", "metrics", "files"},
     "evaluation": {"nesting", "metrics", "search", "files"},
     "training": {"losses", "models", "data"},
-    "baselines": {"training", "models", "evaluation"},
+    "baselines": {"training", "models", "evaluation", "principal"},
     "integrations": {"models", "evaluation"},
     "studies": {"baselines", "integrations"},
     "cli": {"studies"},
 }
-TORCH_FREE = ("errors", "nesting", "files", "metrics", "data", "search", "evaluation")
+TORCH_FREE = ("errors", "nesting", "files", "principal", "metrics", "data", "search", "evaluation")
 HEAVY = {"torch", "accelerate", "transformers"}
 
 
