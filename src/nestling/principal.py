@@ -18,6 +18,11 @@ def principal_directions(
         block = x[start : start + 8192].astype(np.float64)
         block = block if mean is None else block - mean
         gram += block.T @ block
+    return directions_of(gram)
+
+
+def directions_of(gram: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
+    """The same from the Gram matrix Σ x xᵀ."""
     _, vectors = np.linalg.eigh(gram)
     vectors = vectors[:, ::-1]
     # The sign of a singular vector is arbitrary: fix it, so that machines agree.

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from nestling.cli import (
+    adapt,
+    apply,
     data,
     demo,
     encode,
@@ -32,7 +34,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (demo, data, train, finish, encode, predict, export, evaluate, index, tune, search, reproduce, recipe):
+for command in (
+    *(demo, data, train, finish, encode, predict, export, evaluate, adapt, apply),
+    *(index, tune, search, reproduce, recipe),
+):
     command.add_to(app)
 
 

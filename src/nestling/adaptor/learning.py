@@ -1,0 +1,196 @@
+"""Learning the maps: which objective, by the one training loop, ended early by what was held out. Needs torch."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from nestling.adaptor.batches import Cutter, RowFeed, feeds
+from nestling.adaptor.maps import Map, Residual, Rotation
+from nestling.adaptor.objectives import NeighbourRotation, PairRotation, ResidualMap, ResidualObjective
+from nestling.adaptor.settings import Material, Settings, Told
+from nestling.models import NestedLinear
+from nestling.nesting import Nesting
+from nestling.training import Objective, TrainConfig, fit
+from nestling.training.feed import Share
+from nestling.training.rotation import RotationObjective
+
+_LOOKS = 20  # at the held-out batch
+SHARES = (1.0, 0.5, 0.1)  # of near similarities, of all, of where the map began: beside a ranking loss of one
+_PASSES = 40  # over few rows, at most
+_TEACHER_STEPS = 0.5  # of the steps: the full-width head's, which answers the short ones
+
+
+def learnt(
+    material: Material, start: Float[np.ndarray, "d d"], settings: Settings, told: Told | None = None
+) -> tuple[tuple[Map, ...], int]:
+    """The maps, one for both sides or one for each, and the steps that were done.
+
+    Args:
+        material: what is learnt from.
+        start: an orthogonal map (d, d) to begin with, applied as x · start.
+        settings: how.
+        told: hears of the neighbours and of the steps.
+
+    Raises:
+        TrainingDivergedError: the loss became NaN or infinite.
+    """
+    width = len(start)
+    scale = _mean_length(material.x)
+    short = tuple(m for m in settings.nesting if m < width)
+    if settings.kind == "rotation":
+        if not short:
+            return (Rotation(start.astype(np.float32)),), 0
+        cutter = Cutter(material, start, scale / np.sqrt(width) if material.kind == "labels" else scale)
+        feed, held = feeds(cutter, settings, told)
+        rotation, steps = _rotation(feed, held, material, Nesting(short), settings, told)
+        return (Rotation((start @ rotation.T).astype(np.float32)),), steps
+    feed, held = feeds(Cutter(material, None, scale), settings, told)
+    return _residual(feed, held, material.kind, start, scale, settings, told)
+
+
+def _rotation(
+    feed: RowFeed, held: Share | None, material: Material, short: Nesting, settings: Settings, told: Told | None
+) -> tuple[Float[np.ndarray, "d d"], int]:
+    """R in float64; rows turn as x · Rᵀ."""
+    width = material.x.shape[1]
+    if material.kind == "neighbours":
+        objective = NeighbourRotation(short, width, settings.temperature)
+        steps = _trained(objective, feed, held, settings, settings.rate, told)
+        return objective.turn.double()().detach().numpy(), steps
+    if material.kind == "pairs":
+        objective = PairRotation(short, width, settings.temperature)
+        steps = _trained(objective, feed, held, settings, settings.rate, told)
+        return objective.turn.double()().detach().numpy(), steps
+    return _by_heads(feed, held, material, short, settings, told)
+
+
+def _by_heads(
+    feed: RowFeed, held: Share | None, material: Material, short: Nesting, settings: Settings, told: Told | None
+) -> tuple[Float[np.ndarray, "d d"], int]:
+    """The finishing of a trained model, with a head that is fitted first."""
+    assert material.labels is not None
+    width, classes = material.x.shape[1], int(material.labels.max()) + 1
+    generator = torch.Generator().manual_seed(settings.seed)
+    widest = RotationObjective(NestedLinear(Nesting((width,)), classes, generator=generator), width)
+    teaching = max(1, round(settings.steps * _TEACHER_STEPS))
+    _trained(widest, feed, held, settings, settings.rate, None, steps=teaching)
+    assert widest.heads is not None
+    head = NestedLinear(Nesting((*short, width)), classes)
+    with torch.no_grad():
+        for own, m in zip(head.weights, head.nesting, strict=True):
+            own.copy_(widest.heads.weights[0][:, :m])
+        for own in head.biases:
+            own.copy_(widest.heads.biases[0])
+    objective = RotationObjective(head, width)
+    steps = _trained(objective, feed, held, settings, settings.rate, told)
+    return objective.double().rotation().detach().numpy(), steps
+
+
+def _residual(
+    feed: RowFeed,
+    held: Share | None,
+    kind: str,
+    start: Float[np.ndarray, "d d"],
+    scale: float,
+    settings: Settings,
+    told: Told | None,
+) -> tuple[tuple[Map, ...], int]:
+    objective = ResidualObjective(
+        settings.nesting,
+        torch.from_numpy(start.astype(np.float32)),
+        kind,
+        hidden=settings.hidden,
+        separate=settings.separate,
+        temperature=settings.temperature,
+        shares=SHARES,
+        generator=torch.Generator().manual_seed(settings.seed),
+    )
+    steps = _trained(objective, feed, held, settings, settings.rate, told)
+    return tuple(_plain(found, scale) for found in objective.maps), steps
+
+
+def _plain(found: torch.nn.Module, scale: float) -> Map:
+    """What was learnt on vectors of mean length one, for vectors as they are."""
+    assert isinstance(found, ResidualMap)
+    m, a, a_bias, b, b_bias = (p.detach().cpu().numpy() for p in found.parameters())
+    return Residual(
+        m, (a / scale).astype(np.float32), a_bias, (b * scale).astype(np.float32), (b_bias * scale).astype(np.float32)
+    )
+
+
+def _trained(
+    objective: Objective,
+    feed: RowFeed,
+    held: Share | None,
+    settings: Settings,
+    rate: float,
+    told: Told | None,
+    *,
+    steps: int | None = None,
+) -> int:
+    """Train in place and leave the weights that were best on the held-out batch; the steps done."""
+    size = min(settings.batch_size, len(feed))
+    passes = _PASSES * max(1, len(feed) // size)
+    total = min(settings.steps if steps is None else steps, passes)
+    config = TrainConfig(
+        steps=total,
+        batch_size=size,
+        lr=rate,
+        schedule="cosine",
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        head_lr=5.0 if isinstance(objective, RotationObjective) and objective.rotates else 1.0,
+        augment=False,
+        seed=settings.seed,
+        checkpoint_every=total,
+        log_every=total,
+    )
+    judge = None if held is None else _Judge(objective, held, max(1, total // _LOOKS), settings.patience)
+
+    def progress(done: int, total: int, loss: float, rows: float, lr: float, left: float) -> None:
+        del rows, lr, left
+        if told is not None:
+            told(done, total, f"loss {loss:.4f}")
+
+    done = fit(objective, feed, config, progress=progress, stop=judge).step
+    objective.to("cpu")
+    if judge is not None:
+        judge.restore()
+    return done
+
+
+class _Judge:
+    """Looks at a held-out batch now and then; ends a run that has not become better for some looks."""
+
+    def __init__(self, objective: Objective, held: Share, every: int, patience: int) -> None:
+        self.objective, self.held, self.every, self.patience = objective, held, every, patience
+        self.best, self.state, self.worse = self._loss(), copy.deepcopy(objective.state_dict()), 0
+
+    def __call__(self, step: int) -> bool:
+        """Whether to end."""
+        if step % self.every:
+            return False
+        loss = self._loss()
+        if loss < self.best:
+            self.best, self.state, self.worse = loss, copy.deepcopy(self.objective.state_dict()), 0
+        else:
+            self.worse += 1
+        return self.worse >= self.patience
+
+    @torch.no_grad()
+    def _loss(self) -> float:
+        device = next(self.objective.parameters()).device
+        return float(self.objective(*(each.to(device) for each in self.held), None).total)
+
+    def restore(self) -> None:
+        """The weights of the best look."""
+        self.objective.load_state_dict(self.state)
+
+
+def _mean_length(x: np.ndarray) -> float:
+    rows = x[np.linspace(0, len(x) - 1, min(len(x), 4096)).astype(np.int64)].astype(np.float64)
+    return float(np.linalg.norm(rows, axis=1).mean()) or 1.0

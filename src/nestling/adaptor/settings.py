@@ -1,0 +1,109 @@
+"""What an adaptor learns from and how: plain values between the estimator and the learning, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from nestling.errors import InputError
+from nestling.nesting import Nesting
+
+TEMPERATURE = 0.05
+Kind = Literal["rotation", "residual"]
+Told = Callable[[int, int, str], object]
+"""Called as ``told(done, total, words)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to learn; the attributes are the estimator's parameters of the same names, each with its value."""
+
+    kind: Kind
+    nesting: Nesting
+    steps: int
+    batch_size: int
+    rate: float
+    temperature: float
+    neighbors: int
+    hidden: int
+    separate: bool
+    held_out: float
+    patience: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What is learnt from; the arrays may be mapped.
+
+    Attributes:
+        x: (n, d) float.
+        labels: (n,) classes 0 … c−1, or None.
+        partners: (n, d), row i belonging to row i of x, or None.
+    """
+
+    x: Float[np.ndarray, "n d"]
+    labels: Int64[np.ndarray, " n"] | None = None
+    partners: Float[np.ndarray, "n d"] | None = None
+
+    @property
+    def kind(self) -> str:
+        """ "labels", "pairs" or "neighbours": what stands beside the vectors."""
+        return "labels" if self.labels is not None else "neighbours" if self.partners is None else "pairs"
+
+
+_RATES = {"rotation": 1e-2, "residual": 1e-3}
+_WHOLE = {"steps": 1, "batch_size": 2, "neighbors": 1, "patience": 1}  # at least
+
+
+def checked_settings(given: Mapping[str, Any], nesting: Nesting, material: Material, seed: int) -> Settings:
+    """The estimator's parameters with their defaults filled in.
+
+    Raises:
+        InputError: one is out of range, or two do not go together.
+    """
+    kind = given["kind"]
+    if kind not in _RATES:
+        raise InputError.of("kind", "'rotation' or 'residual'", repr(kind))
+    for param, least in _WHOLE.items():
+        _check_whole(param, given[param], least)
+    hidden = material.x.shape[1] if given["hidden"] is None else given["hidden"]
+    _check_whole("hidden", hidden, 1)
+    if given["separate"] and (kind == "rotation" or material.partners is None):
+        raise InputError.of(
+            "separate", "false without a residual map and pairs", True, "Two sides have two maps only so."
+        )
+    rate = _RATES[kind] if given["learning_rate"] is None else given["learning_rate"]
+    temperature = TEMPERATURE if given["temperature"] is None else given["temperature"]
+    for param, value, high in (("learning_rate", rate, 1e3), ("temperature", temperature, 1e3)):
+        if not _is_number(value) or not 0 < value <= high:
+            raise InputError.of(param, "positive", repr(value))
+    if not _is_number(given["held_out"]) or not 0 <= given["held_out"] < 1:
+        raise InputError.of("held_out", "a share of at least 0 and below 1", repr(given["held_out"]))
+    return Settings(
+        kind=kind,
+        nesting=nesting,
+        steps=given["steps"],
+        batch_size=given["batch_size"],
+        rate=float(rate),
+        temperature=float(temperature),
+        neighbors=given["neighbors"],
+        hidden=hidden,
+        separate=bool(given["separate"]),
+        held_out=float(given["held_out"]),
+        patience=given["patience"],
+        seed=seed,
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _check_whole(param: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError.of(param, f"a whole number of at least {least}", repr(value))
