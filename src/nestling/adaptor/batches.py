@@ -16,6 +16,7 @@ from nestling.training.batches import Batches
 from nestling.training.feed import Share
 
 _HELD_OUT_AT_MOST = 2_048  # rows: one batch that is judged often
+_ANCHORS_JUDGED = 256  # with all their neighbours
 _HELD_OUT_FROM = 64  # of fewer rows none can be spared
 
 
@@ -53,53 +54,71 @@ def parted(count: int, settings: Settings) -> tuple[Int64[np.ndarray, " t"], Int
     return np.sort(order[spare:]), np.sort(order[:spare])
 
 
-class Cutter:
-    """Cuts batches out of the material: vectors turned by the start and brought to a mean length of one.
+class Feeds:
+    """What is learnt from and what is held out, of which batches are cut: rows turned by a map and brought to a length.
 
     Args:
         material: the arrays.
+        learnt, held: rows; or the mined anchors with their neighbours.
         start: (d, d), applied to every row read; None leaves them as they are.
-        scale: what the rows are divided by.
+        length: what the rows are divided by.
     """
 
-    def __init__(self, material: Material, start: np.ndarray | None, scale: float) -> None:
-        self.material = material
+    def __init__(
+        self,
+        material: Material,
+        learnt: np.ndarray | Mined,
+        held: np.ndarray | Mined,
+        start: np.ndarray | None = None,
+        length: float = 1.0,
+    ) -> None:
+        self.material, self._learnt, self._held = material, learnt, held
         turn = np.eye(material.x.shape[1]) if start is None else start
-        self.turn = torch.from_numpy((turn / scale).astype(np.float32))
+        self._turn = torch.from_numpy((turn / length).astype(np.float32))
 
-    def vectors(self, x: np.ndarray, rows: np.ndarray) -> Tensor:
+    def turned(self, start: np.ndarray | None, length: float) -> Feeds:
+        """The same rows under another map."""
+        return Feeds(self.material, self._learnt, self._held, start, length)
+
+    def learnt(self) -> RowFeed:
+        """Batches to learn from."""
+        return RowFeed(len(self._learnt), lambda at: self._cut(self._learnt, at))
+
+    def held(self) -> Share | None:
+        """The held-out batch, None where no row can be spared."""
+        return self._cut(self._held, np.arange(len(self._held))) if len(self._held) else None
+
+    def _cut(self, rows: np.ndarray | Mined, at: np.ndarray) -> Share:
+        if isinstance(rows, Mined):
+            near = rows.near[at]
+            others = self._vectors(self.material.x, near.reshape(-1))
+            return self._vectors(self.material.x, rows.anchors[at]), others.reshape(*near.shape, -1)
+        chosen, labels, partners = rows[at], self.material.labels, self.material.partners
+        second = torch.from_numpy(labels[chosen]) if labels is not None else self._vectors(partners, chosen)
+        return self._vectors(self.material.x, chosen), second
+
+    def _vectors(self, x: np.ndarray | None, rows: np.ndarray) -> Tensor:
         """(b, d) of some rows; a mapped file is read in its order."""
+        assert x is not None
         order = np.argsort(rows, kind="stable")
         found = np.empty((len(rows), x.shape[1]), np.float32)
         found[order] = x[rows[order]]
-        return torch.from_numpy(found) @ self.turn
-
-    def labelled(self, rows: np.ndarray) -> Share:
-        """Vectors with classes."""
-        labels = self.material.labels
-        assert labels is not None
-        return self.vectors(self.material.x, rows), torch.from_numpy(labels[rows])
-
-    def paired(self, rows: np.ndarray) -> Share:
-        """Vectors with their partners."""
-        partners = self.material.partners
-        assert partners is not None
-        return self.vectors(self.material.x, rows), self.vectors(partners, rows)
-
-    def near(self, found: Mined, at: np.ndarray) -> Share:
-        """Anchors with their neighbours."""
-        x, near = self.material.x, found.near[at]
-        return self.vectors(x, found.anchors[at]), self.vectors(x, near.reshape(-1)).reshape(*near.shape, -1)
+        return torch.from_numpy(found) @ self._turn
 
 
-def feeds(cutter: Cutter, settings: Settings, told: Told | None) -> tuple[RowFeed, Share | None]:
-    """What is learnt from, and the held-out batch, None where no row can be spared."""
-    material = cutter.material
+def feeds(material: Material, settings: Settings, told: Told | None) -> Feeds:
+    """All that is learnt from, with neighbours mined where there is nothing beside the vectors."""
     train, held = parted(len(material.x), settings)
-    if material.kind == "neighbours":
-        found = mined(material.x, train, settings.neighbors, seed=settings.seed, told=told)
-        other = mined(material.x, held, settings.neighbors, seed=settings.seed) if len(held) > 1 else None
-        judged = None if other is None else cutter.near(other, np.arange(min(len(other.anchors), settings.batch_size)))
-        return RowFeed(len(found.anchors), lambda at: cutter.near(found, at)), judged
-    cut = cutter.labelled if material.kind == "labels" else cutter.paired
-    return RowFeed(len(train), lambda at: cut(train[at])), cut(held) if len(held) else None
+    if material.kind != "neighbours":
+        return Feeds(material, train, held)
+    found = mined(material.x, train, settings.neighbors, seed=settings.seed, told=told)
+    if len(held) < 2:
+        return Feeds(material, found, np.empty(0, np.int64))
+    other = mined(material.x, held, settings.neighbors, seed=settings.seed)
+    return Feeds(material, found, other.first(_ANCHORS_JUDGED))
+
+
+def mean_length(x: np.ndarray) -> float:
+    """Of some rows, spread over all; 1 where they are zero."""
+    rows = x[np.linspace(0, len(x) - 1, min(len(x), 4096)).astype(np.int64)].astype(np.float64)
+    return float(np.linalg.norm(rows, axis=1).mean()) or 1.0

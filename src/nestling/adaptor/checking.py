@@ -115,7 +115,8 @@ def checked_gram(*sides: np.ndarray) -> Float64[np.ndarray, "d d"]:
     for side, param in zip(sides, ("X",) if len(sides) == 1 else ("A", "B"), strict=True):
         for start in range(0, len(side), _ROWS_AT_ONCE):
             block = _finite(side[start : start + _ROWS_AT_ONCE], start, param)
-            gram += block.T @ block
+            with np.errstate(over="ignore", invalid="ignore"):  # told below
+                gram += block.T @ block
             np.minimum(low, block.min(axis=0), out=low)
             np.maximum(high, block.max(axis=0), out=high)
     constant = int((low == high).sum())

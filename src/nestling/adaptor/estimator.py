@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +21,6 @@ from nestling.errors import InputError
 from nestling.nesting import Nesting
 from nestling.principal import directions_of
 
-Side = Literal["query", "document"]
 _SIDES = ("query", "document")
 
 
@@ -95,7 +94,7 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.random_state = random_state
         self.progress = progress
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> MatryoshkaAdaptor:
         """Learn from vectors, or from vectors with classes.
 
         A floating array is read in batches and never copied: 10 million × 768 may be mapped.
@@ -110,7 +109,7 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         x = checked_vectors(self, X, reset=True)
         return self._fit(Material(x, None if y is None else checked_labels(y, len(x))), None)
 
-    def fit_pairs(self, A: Any, B: Any) -> Self:
+    def fit_pairs(self, A: Any, B: Any) -> MatryoshkaAdaptor:
         """Learn from pairs: queries with their documents, pictures with their captions.
 
         Args:
@@ -122,7 +121,7 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         a, b = checked_pairs(self, A, B, reset=True)
         return self._fit(Material(a, partners=b), None)
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any = None) -> MatryoshkaAdaptor:
         """Learn on from what was learnt, by rows of a corpus that has drifted; the first call is `fit`.
 
         A rotation turns on from where it is, a residual map begins anew from the rotation that is nearest to it.
@@ -138,13 +137,13 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         left, _, right = np.linalg.svd(self.maps_[-1].matrix.astype(np.float64))
         return self._fit(Material(x, None if y is None else checked_labels(y, len(x))), left @ right)
 
-    def transform(self, X: Any, side: Side = "document") -> Float[np.ndarray, "n d"]:
+    def transform(self, X: Any, side: str = "document") -> Float[np.ndarray, "n d"]:
         """The adapted vectors, of the same width: cut them with `nestling.truncate`.
 
         Needs NumPy only. float64 stays float64; anything else becomes float32.
 
         Args:
-            X: (n, d). side: which of two maps; the same for both where there is one.
+            X: (n, d). side: "query" or "document", which of two maps; the same for both where there is one.
 
         Raises:
             InputError: NaN, infinity, another width or side.
@@ -171,7 +170,7 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         store.save(folder, store.Saved(self._parameters(), str(self.nesting_), self.n_steps_, self.maps_), more)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Self:
+    def load(cls, folder: str | os.PathLike[str]) -> MatryoshkaAdaptor:
         """Read what `save` wrote; it transforms as it did, and a progress or a generator is not kept.
 
         Raises:
@@ -186,7 +185,7 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.n_features_in_ = len(found.maps[0].matrix)
         return self
 
-    def _fit(self, material: Material, start: Float[np.ndarray, "d d"] | None) -> Self:
+    def _fit(self, material: Material, start: Float[np.ndarray, "d d"] | None) -> MatryoshkaAdaptor:
         width = material.x.shape[1]
         nesting = checked_nesting(self.nesting, width)
         settings = self._settings(nesting, material)

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from nestling.adaptor.batches import Cutter, RowFeed, feeds
+from nestling.adaptor.batches import Feeds, feeds, mean_length
 from nestling.adaptor.maps import Map, Residual, Rotation
 from nestling.adaptor.objectives import NeighbourRotation, PairRotation, ResidualMap, ResidualObjective
-from nestling.adaptor.settings import Material, Settings, Told
+from nestling.adaptor.settings import ROTATION_RATE, Material, Phases, Settings, Told
 from nestling.models import NestedLinear
 from nestling.nesting import Nesting
 from nestling.training import Objective, TrainConfig, fit
@@ -19,15 +19,16 @@ from nestling.training.feed import Share
 from nestling.training.rotation import RotationObjective
 
 _LOOKS = 20  # at the held-out batch
-SHARES = (1.0, 0.5, 0.1)  # of near similarities, of all, of where the map began: beside a ranking loss of one
+SHARES = (0.1, 0.05, 0.01)  # of near similarities, of all, of where the map began; a ranking loss counts one
 _PASSES = 40  # over few rows, at most
-_TEACHER_STEPS = 0.5  # of the steps: the full-width head's, which answers the short ones
 
 
 def learnt(
     material: Material, start: Float[np.ndarray, "d d"], settings: Settings, told: Told | None = None
 ) -> tuple[tuple[Map, ...], int]:
     """The maps, one for both sides or one for each, and the steps that were done.
+
+    A residual map begins from the rotation that was learnt first: begun from the PCA it reached less (docs/LOG.md).
 
     Args:
         material: what is learnt from.
@@ -38,46 +39,44 @@ def learnt(
     Raises:
         TrainingDivergedError: the loss became NaN or infinite.
     """
-    width = len(start)
-    scale = _mean_length(material.x)
-    short = tuple(m for m in settings.nesting if m < width)
-    if settings.kind == "rotation":
-        if not short:
-            return (Rotation(start.astype(np.float32)),), 0
-        cutter = Cutter(material, start, scale / np.sqrt(width) if material.kind == "labels" else scale)
-        feed, held = feeds(cutter, settings, told)
-        rotation, steps = _rotation(feed, held, material, Nesting(short), settings, told)
-        return (Rotation((start @ rotation.T).astype(np.float32)),), steps
-    feed, held = feeds(Cutter(material, None, scale), settings, told)
-    return _residual(feed, held, material.kind, start, scale, settings, told)
+    width, kind = len(start), material.kind
+    turns, bends = width > settings.nesting.dims[0], settings.kind == "residual"
+    phases = Phases(told, max(1, (kind == "neighbours") + turns * (1 + (kind == "labels")) + bends))
+    given = feeds(material, settings, phases.next() if kind == "neighbours" else None) if turns or bends else None
+    steps = 0
+    if given is not None and turns:
+        rotation, steps = _rotation(given, material, start, settings, phases)
+        start = start @ rotation.T
+    if given is None or not bends:
+        return (Rotation(start.astype(np.float32)),), steps
+    maps, more = _residual(given, material, start, settings, phases.next())
+    return maps, steps + more
 
 
 def _rotation(
-    feed: RowFeed, held: Share | None, material: Material, short: Nesting, settings: Settings, told: Told | None
+    given: Feeds, material: Material, start: Float[np.ndarray, "d d"], settings: Settings, phases: Phases
 ) -> tuple[Float[np.ndarray, "d d"], int]:
-    """R in float64; rows turn as x · Rᵀ."""
-    width = material.x.shape[1]
-    if material.kind == "neighbours":
-        objective = NeighbourRotation(short, width, settings.temperature)
-        steps = _trained(objective, feed, held, settings, settings.rate, told)
-        return objective.turn.double()().detach().numpy(), steps
-    if material.kind == "pairs":
-        objective = PairRotation(short, width, settings.temperature)
-        steps = _trained(objective, feed, held, settings, settings.rate, told)
-        return objective.turn.double()().detach().numpy(), steps
-    return _by_heads(feed, held, material, short, settings, told)
+    """R in float64, behind the start; rows turn as x · Rᵀ."""
+    width = len(start)
+    short = Nesting(tuple(m for m in settings.nesting if m < width))
+    rate = settings.rate if settings.kind == "rotation" else ROTATION_RATE
+    length = mean_length(material.x)
+    if material.kind == "labels":  # numbers of about one, as a head likes them
+        return _by_heads(given.turned(start, length / np.sqrt(width)), material, short, settings, rate, phases)
+    objective = (PairRotation if material.kind == "pairs" else NeighbourRotation)(short, width, settings.temperature)
+    steps = _trained(objective, given.turned(start, length), settings, rate, phases.next())
+    return objective.turn.double()().detach().numpy(), steps
 
 
 def _by_heads(
-    feed: RowFeed, held: Share | None, material: Material, short: Nesting, settings: Settings, told: Told | None
+    given: Feeds, material: Material, short: Nesting, settings: Settings, rate: float, phases: Phases
 ) -> tuple[Float[np.ndarray, "d d"], int]:
     """The finishing of a trained model, with a head that is fitted first."""
     assert material.labels is not None
     width, classes = material.x.shape[1], int(material.labels.max()) + 1
     generator = torch.Generator().manual_seed(settings.seed)
     widest = RotationObjective(NestedLinear(Nesting((width,)), classes, generator=generator), width)
-    teaching = max(1, round(settings.steps * _TEACHER_STEPS))
-    _trained(widest, feed, held, settings, settings.rate, None, steps=teaching)
+    _trained(widest, given, settings, rate, phases.next())
     assert widest.heads is not None
     head = NestedLinear(Nesting((*short, width)), classes)
     with torch.no_grad():
@@ -86,31 +85,26 @@ def _by_heads(
         for own in head.biases:
             own.copy_(widest.heads.biases[0])
     objective = RotationObjective(head, width)
-    steps = _trained(objective, feed, held, settings, settings.rate, told)
+    steps = _trained(objective, given, settings, rate, phases.next())
     return objective.double().rotation().detach().numpy(), steps
 
 
 def _residual(
-    feed: RowFeed,
-    held: Share | None,
-    kind: str,
-    start: Float[np.ndarray, "d d"],
-    scale: float,
-    settings: Settings,
-    told: Told | None,
+    given: Feeds, material: Material, start: Float[np.ndarray, "d d"], settings: Settings, told: Told
 ) -> tuple[tuple[Map, ...], int]:
+    length = mean_length(material.x)
     objective = ResidualObjective(
         settings.nesting,
         torch.from_numpy(start.astype(np.float32)),
-        kind,
+        material.kind,
         hidden=settings.hidden,
         separate=settings.separate,
         temperature=settings.temperature,
         shares=SHARES,
         generator=torch.Generator().manual_seed(settings.seed),
     )
-    steps = _trained(objective, feed, held, settings, settings.rate, told)
-    return tuple(_plain(found, scale) for found in objective.maps), steps
+    steps = _trained(objective, given.turned(None, length), settings, settings.rate, told)
+    return tuple(_plain(found, length) for found in objective.maps), steps
 
 
 def _plain(found: torch.nn.Module, scale: float) -> Map:
@@ -122,20 +116,12 @@ def _plain(found: torch.nn.Module, scale: float) -> Map:
     )
 
 
-def _trained(
-    objective: Objective,
-    feed: RowFeed,
-    held: Share | None,
-    settings: Settings,
-    rate: float,
-    told: Told | None,
-    *,
-    steps: int | None = None,
-) -> int:
+def _trained(objective: Objective, given: Feeds, settings: Settings, rate: float, told: Told) -> int:
     """Train in place and leave the weights that were best on the held-out batch; the steps done."""
+    feed, held = given.learnt(), given.held()
     size = min(settings.batch_size, len(feed))
     passes = _PASSES * max(1, len(feed) // size)
-    total = min(settings.steps if steps is None else steps, passes)
+    total = min(settings.steps, passes)
     config = TrainConfig(
         steps=total,
         batch_size=size,
@@ -153,8 +139,7 @@ def _trained(
 
     def progress(done: int, total: int, loss: float, rows: float, lr: float, left: float) -> None:
         del rows, lr, left
-        if told is not None:
-            told(done, total, f"loss {loss:.4f}")
+        told(done, total, f"loss {loss:.4f}")
 
     done = fit(objective, feed, config, progress=progress, stop=judge).step
     objective.to("cpu")
@@ -189,8 +174,3 @@ class _Judge:
     def restore(self) -> None:
         """The weights of the best look."""
         self.objective.load_state_dict(self.state)
-
-
-def _mean_length(x: np.ndarray) -> float:
-    rows = x[np.linspace(0, len(x) - 1, min(len(x), 4096)).astype(np.int64)].astype(np.float64)
-    return float(np.linalg.norm(rows, axis=1).mean()) or 1.0

@@ -32,6 +32,14 @@ class Mined:
     anchors: Int64[np.ndarray, " a"]
     near: Int64[np.ndarray, "a k"]
 
+    def __len__(self) -> int:
+        """Anchors."""
+        return len(self.anchors)
+
+    def first(self, count: int) -> Mined:
+        """The first of them."""
+        return Mined(self.anchors[:count], self.near[:count])
+
 
 def mined(x: np.ndarray, rows: Int64[np.ndarray, " r"], k: int, *, seed: int, told: Told | None = None) -> Mined:
     """The k nearest of some rows among some rows, both drawn from `rows`.

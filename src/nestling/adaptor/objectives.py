@@ -58,7 +58,10 @@ class NeighbourRotation(Objective):
         self.scales = nn.Parameter(torch.full((len(nesting),), -math.log(temperature)))
 
     def forward(
-        self, inputs: Float[Tensor, "b d"], targets: Float[Tensor, "b k d"], weights: Float[Tensor, " k"] | None = None
+        self,
+        inputs: Float[Tensor, "b d"],
+        targets: Float[Tensor, "b s d"],
+        weights: Float[Tensor, " k"] | None = None,
     ) -> NestedLoss:
         """The loss of anchors and their neighbours."""
         others = torch.cat([inputs, targets.flatten(0, 1)])

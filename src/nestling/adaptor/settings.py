@@ -12,10 +12,35 @@ from jaxtyping import Float, Int64
 from nestling.errors import InputError
 from nestling.nesting import Nesting
 
-TEMPERATURE = 0.05
+TEMPERATURE, ROTATION_RATE = 0.05, 1e-2
 Kind = Literal["rotation", "residual"]
 Told = Callable[[int, int, str], object]
 """Called as ``told(done, total, words)``."""
+
+
+class Phases:
+    """One count of progress out of several, each a part of the whole; a single phase counts as it does.
+
+    Args:
+        told: who hears; None for nobody.
+        count: phases.
+    """
+
+    def __init__(self, told: Told | None, count: int) -> None:
+        self.told, self.count, self.at = told, count, -1
+
+    def next(self) -> Told:
+        """What the next phase calls."""
+        self.at += 1
+        at = self.at
+
+        def heard(done: int, total: int, words: str) -> None:
+            if self.told is not None and self.count == 1:
+                self.told(done, total, words)
+            elif self.told is not None:
+                self.told(int(1000 * (at + done / max(total, 1)) / self.count), 1000, words)
+
+        return heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +81,7 @@ class Material:
         return "labels" if self.labels is not None else "neighbours" if self.partners is None else "pairs"
 
 
-_RATES = {"rotation": 1e-2, "residual": 1e-3}
+_RATES = {"rotation": ROTATION_RATE, "residual": 1e-4}  # chosen on validation (docs/LOG.md)
 _WHOLE = {"steps": 1, "batch_size": 2, "neighbors": 1, "patience": 1}  # at least
 
 

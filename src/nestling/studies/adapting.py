@@ -105,7 +105,7 @@ def apply_adaptor(folder: Path, vectors: np.ndarray, out: Path, dim: int | None,
         raise InputError.of("dim", f"between 1 and the adaptor's {adaptor.n_features_in_}", width)
 
     def adapted(block: np.ndarray) -> np.ndarray:
-        found = adaptor.transform(block, side=side)  # type: ignore[arg-type]
+        found = adaptor.transform(block, side=side)
         return (found if dim is None else truncate(found, dim)).astype(np.float32, copy=False)
 
     if out.suffix.lower() != ".npy":
