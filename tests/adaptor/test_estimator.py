@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -16,8 +17,11 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import nestling as nt
 from nestling import MatryoshkaAdaptor
+from nestling.adaptor.learning import _Judge
 from nestling.errors import InputError, NestingError, ShapeError
+from nestling.losses import NestedLoss
 from nestling.principal import principal_directions
+from nestling.training import Objective
 from tests.adaptor.toy import DIMS, WIDTH, adaptor, one_nn, recall, unit, vectors
 
 HELD = slice(0, 150)
@@ -142,14 +146,39 @@ def test_in_a_pipeline_with_names() -> None:
     assert len(names) == WIDTH
 
 
-def test_early_stopping_keeps_the_best_on_what_was_held_out() -> None:
-    """A rate that throws the map about: nothing gets better than the start, and the start is what comes out."""
+def test_a_run_ends_when_held_out_rows_gain_nothing() -> None:
     a, b, _ = vectors()
-    made = adaptor("rotation", learning_rate=900.0, patience=2, steps=200).fit_pairs(a, b)
-    assert made.n_steps_ == 16  # two looks, each after a twentieth of 40 passes
-    start = principal_directions(np.concatenate([a, b]))
-    np.testing.assert_allclose(made.maps_[0].matrix, start, atol=1e-6)
-    assert adaptor("rotation", held_out=0.0, steps=30).fit_pairs(a, b).n_steps_ == 30
+    unrelated = b[np.random.default_rng(0).permutation(len(b))]
+    made = adaptor(learning_rate=0.3, patience=2, steps=200).fit_pairs(a, unrelated)
+    assert made.n_steps_ < 120  # 40 passes
+    assert adaptor(held_out=0.0, steps=30).fit_pairs(a, unrelated).n_steps_ == 30
+
+
+class _Valley(Objective):
+    """A parameter whose loss on the data that are held out is its distance from three."""
+
+    nesting = nt.Nesting((1,))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> NestedLoss:
+        loss = (self.at - 3).abs().sum()
+        return NestedLoss(loss, loss.detach()[None])
+
+
+def test_the_best_state_on_held_out_rows_is_kept_and_patience_counts_looks() -> None:
+    valley = _Valley()
+    judge = _Judge(valley, (torch.zeros(1), torch.zeros(1)), every=2, patience=3)
+    ends = []
+    for step in range(1, 13):
+        with torch.no_grad():
+            valley.at += 1 if step < 9 else -1  # best at step 3, looked at after 2 and 4; again in the end
+        ends.append(judge(step))
+    assert ends.index(True) + 1 == 8  # 4, 6 and 8 were no better than 2
+    judge.restore()
+    assert valley.at.item() == 2
 
 
 def test_partial_fit_follows_a_corpus_that_drifted() -> None:

@@ -11,7 +11,7 @@ from nestling import MatryoshkaAdaptor
 WIDTH, DIMS = 24, (2, 4, 8, 24)
 
 
-def vectors(n: int = 600, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def vectors(n: int = 500, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(n, 24) queries, their partners, and classes: four dims of meaning under louder ones that pairs do not share."""
     rng = np.random.default_rng(seed)
     turn = np.linalg.qr(np.random.default_rng(99).normal(size=(WIDTH, WIDTH)))[0]
@@ -27,8 +27,8 @@ def vectors(n: int = 600, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.
 
 def adaptor(kind: str = "rotation", **changes: Any) -> MatryoshkaAdaptor:
     settings: dict[str, Any] = {
-        **{"nesting": DIMS, "steps": 60, "batch_size": 128, "temperature": 0.2, "random_state": 0},
-        **({"learning_rate": 3e-2} if kind == "rotation" else {"learning_rate": 1e-3}),
+        **{"nesting": DIMS, "steps": 40, "batch_size": 128, "temperature": 0.2, "random_state": 0},
+        **({"learning_rate": 5e-2} if kind == "rotation" else {"learning_rate": 2e-3}),
         **changes,
     }
     return MatryoshkaAdaptor(kind, **settings)

@@ -16,7 +16,6 @@ from nestling.training.batches import Batches
 from nestling.training.feed import Share
 
 _HELD_OUT_AT_MOST = 2_048  # rows: one batch that is judged often
-_ANCHORS_JUDGED = 256  # with all their neighbours
 _HELD_OUT_FROM = 64  # of fewer rows none can be spared
 
 
@@ -111,11 +110,8 @@ def feeds(material: Material, settings: Settings, told: Told | None) -> Feeds:
     train, held = parted(len(material.x), settings)
     if material.kind != "neighbours":
         return Feeds(material, train, held)
-    found = mined(material.x, train, settings.neighbors, seed=settings.seed, told=told)
-    if len(held) < 2:
-        return Feeds(material, found, np.empty(0, np.int64))
-    other = mined(material.x, held, settings.neighbors, seed=settings.seed)
-    return Feeds(material, found, other.first(_ANCHORS_JUDGED))
+    found, other = mined(material.x, train, held, settings.neighbors, seed=settings.seed, told=told)
+    return Feeds(material, found, other.first(settings.batch_size))
 
 
 def mean_length(x: np.ndarray) -> float:

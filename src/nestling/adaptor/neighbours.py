@@ -41,12 +41,24 @@ class Mined:
         return Mined(self.anchors[:count], self.near[:count])
 
 
-def mined(x: np.ndarray, rows: Int64[np.ndarray, " r"], k: int, *, seed: int, told: Told | None = None) -> Mined:
-    """The k nearest of some rows among some rows, both drawn from `rows`.
+def mined(
+    x: np.ndarray,
+    rows: Int64[np.ndarray, " r"],
+    held: Int64[np.ndarray, " h"],
+    k: int,
+    *,
+    seed: int,
+    told: Told | None = None,
+) -> tuple[Mined, Mined]:
+    """The k nearest of some of the rows, and of all held-out rows, among a sample of the rows.
+
+    Held-out rows have their neighbours where the others have theirs: few rows by themselves would lie too far apart to
+    judge by.
 
     Args:
         x: (n, d), perhaps mapped: the sample is read in the order of the file.
-        rows: which may be read.
+        rows: of which the sample is drawn.
+        held: other rows.
         k: cut to what there is.
         seed: of the sample.
         told: called as ``told(done, total, words)``.
@@ -54,22 +66,30 @@ def mined(x: np.ndarray, rows: Int64[np.ndarray, " r"], k: int, *, seed: int, to
     rng = np.random.default_rng(seed)
     gallery = np.sort(rng.permutation(rows)[:GALLERY])
     asked = np.sort(rng.permutation(len(gallery))[:ANCHORS])
+    own = np.concatenate([asked, np.full(len(held), -1)])  # where in the gallery each anchor is
     vectors = np.ascontiguousarray(x[gallery], np.float32)
+    queries = np.concatenate([vectors[asked], np.asarray(x[held], np.float32)])
     k = min(k, len(gallery) - 1)
     if len(gallery) <= _IN_MEMORY:
-        found = exact(vectors, vectors[asked], k, exclude=asked).ids
-        return Mined(gallery[asked], gallery[found])
-    near = np.empty((len(asked), k), np.int64)
+        found = exact(vectors, queries, k, exclude=own).ids
+    else:
+        found = _by_index(vectors, queries, own, k, told)
+    cut = len(asked)
+    return Mined(gallery[asked], gallery[found[:cut]]), Mined(held, gallery[found[cut:]])
+
+
+def _by_index(vectors: np.ndarray, queries: np.ndarray, own: np.ndarray, k: int, told: Told | None) -> np.ndarray:
+    near = np.empty((len(queries), k), np.int64)
     with tempfile.TemporaryDirectory(prefix="nestling-") as folder:
-        index = Index.create(Path(folder) / "sample", Nesting((x.shape[1],)))
+        index = Index.create(Path(folder) / "sample", Nesting((vectors.shape[1],)))
         index.add(vectors)
-        for start in range(0, len(asked), _AT_ONCE):
-            some = asked[start : start + _AT_ONCE]
-            near[start : start + len(some)] = _others(index.search(vectors[some], k=k + 1).ids, some)
+        for start in range(0, len(queries), _AT_ONCE):
+            part = slice(start, min(start + _AT_ONCE, len(queries)))
+            near[part] = _others(index.search(queries[part], k=k + 1).ids, own[part])
             if told is not None:
-                told(start + len(some), len(asked), "neighbours")
+                told(part.stop, len(queries), "neighbours")
         index.close()
-    return Mined(gallery[asked], gallery[near])
+    return near
 
 
 def _others(found: np.ndarray, own: np.ndarray) -> np.ndarray:
