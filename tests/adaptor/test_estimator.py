@@ -211,13 +211,22 @@ def test_a_mapped_file_is_read_in_batches_and_gives_the_same(tmp_path: Any) -> N
     assert half.transform(a.astype(np.float64)).dtype == np.float64
 
 
-def test_progress_tells_of_every_step() -> None:
-    a, b, _ = vectors()
+@pytest.mark.parametrize(
+    ("kind", "what", "words"),
+    [
+        ("rotation", "pairs", ["rows", "loss"]),
+        ("rotation", "labels", ["rows", "loss"]),
+        ("residual", "nothing", ["rows", "loss"]),
+    ],
+)
+def test_progress_runs_once_from_nothing_to_all(kind: str, what: str, words: list[str]) -> None:
     heard: list[tuple[int, int, str]] = []
-    adaptor(steps=4, progress=lambda *told: heard.append(told)).fit_pairs(a, b)
-    assert [done for done, _, _ in heard] == [1, 2, 3, 4]
-    assert heard[0][1] == 4
-    assert heard[0][2].startswith("loss ")
+    fitted(kind, what, steps=3, progress=lambda *told: heard.append(told))
+    counts = [done for done, _, _ in heard]
+    assert counts == sorted(counts)
+    assert counts[-1] == 1000
+    assert {total for _, total, _ in heard} == {1000}
+    assert list(dict.fromkeys(text.split()[0] for _, _, text in heard)) == words
 
 
 @pytest.mark.usefixtures("as_a_user")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from nestling.adaptor.store import Saved
 from nestling.errors import CheckpointError, DataError, InputError
 from nestling.files import new_folder
 from tests.adaptor.toy import adaptor, vectors
+from tests.search.durability.children import at_call, die
 
 
 @pytest.mark.parametrize("separate", [False, True])
@@ -103,49 +102,51 @@ def test_two_maps_of_different_kinds_or_widths_are_none(tmp_path: Path) -> None:
 # --- killed ------------------------------------------------------------------------------------------------
 
 
-def save_for_ever(folder: str, seed: int) -> None:
-    """Adaptor after adaptor, into a folder that is new each time or the same."""
-    number = seed
-    signal.alarm(60)  # in case nobody kills it
-    Path(f"{folder}.started-{seed}").touch()
-    while True:
-        number += 1
-        store.save(folder, saved(number), {"rows.jsonl": f"{number}\n"})
-        if number % 3 == 0:
-            Path(folder).replace(f"{folder}-done-{number}")
+def killed_at(folder: Path, number: int, new: Saved) -> int:
+    """Save in a child that dies by SIGKILL at its number-th call that changes the disk; its status."""
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        with at_call(number, die):
+            store.save(folder, new, {"rows.jsonl": f"{new.steps}\n"})
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
 
 
-def assert_kills_leave_nothing_half(folder: Path, kills: int, seed: int) -> None:
-    draw, cut = random.Random(seed), 0
-    for kill in range(kills):
-        child = os.fork()
-        if not child:
-            save_for_ever(str(folder), 1000 * kill)
-        while not Path(f"{folder}.started-{1000 * kill}").exists():
-            time.sleep(0.002)
-        time.sleep(draw.uniform(0.0, 0.06))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        cut += len(list(folder.parent.glob(".made.*"))) + len(list(folder.glob(".*")))
-        for path in [path for path in folder.parent.glob("made*") if path.is_dir()]:
-            found = store.load(path)
+def assert_kills_leave_nothing_half(folder: Path, old: Saved | None, every: int) -> None:
+    """At every call, or some: what is there after a kill is the old one, the new one or, where none was, none."""
+    seen: set[int] = set()
+    for number in range(1, 200, every):
+        place = folder / str(number) / "made"
+        if old is not None:
+            store.save(place, old)
+        status = killed_at(place, number, saved(2))
+        if old is not None or place.exists():
+            found = store.load(place)
             np.testing.assert_array_equal(found.maps[0].matrix, saved(found.steps).maps[0].matrix)
-            assert (path / "rows.jsonl").exists()
-            if path != folder:
-                (path / "adaptor.json").unlink()
-                path.rename(folder.parent / f"old-{kill}-{path.name}")
-    store.save(folder, saved(1))
-    assert cut > kills // 8  # else the test hits the pauses
+            seen.add(found.steps)
+            assert found.steps == 1 or (place / "rows.jsonl").exists()
+        if status == 0:
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        store.save(place, saved(3))  # works after a kill, and clears what was left
+        assert store.load(place).steps == 3
+        assert [path.name for path in place.parent.iterdir()] == ["made"]
+        assert len(list(place.glob("weights-*"))) == 1
+        assert not list(place.glob(".*"))
+    assert 8 < number < 100
+    assert seen == ({2} if old is None else {1, 2})
 
 
-def test_a_few_kills(tmp_path: Path) -> None:
-    assert_kills_leave_nothing_half(tmp_path / "made", kills=12, seed=0)
+@pytest.mark.parametrize("old", [None, 1])
+def test_a_kill_at_some_calls(tmp_path: Path, old: int | None) -> None:
+    assert_kills_leave_nothing_half(tmp_path, None if old is None else saved(old), every=3)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(1, 5))
-def test_many_kills(tmp_path: Path, seed: int) -> None:
-    assert_kills_leave_nothing_half(tmp_path / "made", kills=50, seed=seed)
+@pytest.mark.parametrize("old", [None, 1])
+def test_a_kill_at_every_call(tmp_path: Path, old: int | None) -> None:
+    assert_kills_leave_nothing_half(tmp_path, None if old is None else saved(old), every=1)
 
 
 def test_a_new_folder_is_whole_or_not_there(tmp_path: Path) -> None:

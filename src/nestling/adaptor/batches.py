@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from nestling.adaptor.neighbours import Mined, mined
-from nestling.adaptor.settings import Material, Settings, Told
+from nestling.adaptor.settings import Material, Phases, Settings
 from nestling.training import Feed
 from nestling.training.batches import Batches
 from nestling.training.feed import Share
@@ -105,12 +105,12 @@ class Feeds:
         return torch.from_numpy(found) @ self._turn
 
 
-def feeds(material: Material, settings: Settings, told: Told | None) -> Feeds:
+def feeds(material: Material, settings: Settings, phases: Phases) -> Feeds:
     """All that is learnt from, with neighbours mined where there is nothing beside the vectors."""
     train, held = parted(len(material.x), settings)
     if material.kind != "neighbours":
         return Feeds(material, train, held)
-    found, other = mined(material.x, train, held, settings.neighbors, seed=settings.seed, told=told)
+    found, other = mined(material.x, train, held, settings.neighbors, seed=settings.seed, told=phases.next())
     return Feeds(material, found, other.first(settings.batch_size))
 
 

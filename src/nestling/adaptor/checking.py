@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from nestling.adaptor.settings import Told
 from nestling.errors import InputError, NestingError, ShapeError
 from nestling.nesting import Nesting
 
@@ -100,7 +101,7 @@ def checked_nesting(given: Any, width: int) -> Nesting:
     return found
 
 
-def checked_gram(*sides: np.ndarray) -> Float64[np.ndarray, "d d"]:
+def checked_gram(*sides: np.ndarray, told: Told) -> Float64[np.ndarray, "d d"]:
     """Σ x xᵀ over all rows of all sides, in float64, and in the same pass whether they can be learnt from.
 
     Raises:
@@ -111,6 +112,7 @@ def checked_gram(*sides: np.ndarray) -> Float64[np.ndarray, "d d"]:
     """
     width = sides[0].shape[1]
     gram = np.zeros((width, width))
+    done = 0
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
     for side, param in zip(sides, ("X",) if len(sides) == 1 else ("A", "B"), strict=True):
         for start in range(0, len(side), _ROWS_AT_ONCE):
@@ -119,6 +121,8 @@ def checked_gram(*sides: np.ndarray) -> Float64[np.ndarray, "d d"]:
                 gram += block.T @ block
             np.minimum(low, block.min(axis=0), out=low)
             np.maximum(high, block.max(axis=0), out=high)
+            done += len(block)
+            told(done, sum(map(len, sides)), "rows looked at")
     constant = int((low == high).sum())
     if constant == width:
         raise InputError.of("X", "more than one vector repeated", "equal rows", "There is nothing to learn from them.")

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from nestling.adaptor import store
 from nestling.adaptor.checking import checked_gram, checked_labels, checked_nesting, checked_pairs, checked_vectors
 from nestling.adaptor.maps import Map
-from nestling.adaptor.settings import Material, Settings, checked_settings
+from nestling.adaptor.settings import Material, Settings, checked_settings, phases_of
 from nestling.errors import InputError
 from nestling.nesting import Nesting
 from nestling.principal import directions_of
@@ -40,7 +40,7 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         kind: "rotation" or "residual".
         nesting: a `Nesting`, its text, or dims; None doubles from 8 to the data's width.
         steps: of learning, at most.
-        batch_size: rows a step.
+        batch_size: rows a step, 512, or 256 anchors with their neighbours, when None.
         learning_rate: None takes what suits the kind.
         temperature: τ of the neighbour distributions and of the InfoNCE; None takes what suits the data.
         neighbors: k, mined for each anchor where there are no labels and no pairs.
@@ -49,7 +49,7 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         held_out: share of the rows, 2,048 at most, that is not learnt from but decides when to end.
         patience: looks at them, of 20, without a gain before the end.
         random_state: seed or generator.
-        progress: called as ``progress(done, total, words)``.
+        progress: called as ``progress(done, 1000, words)``.
 
     Attributes:
         nesting_: the prefixes.
@@ -69,10 +69,10 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         *,
         nesting: Any = None,
         steps: int = 400,
-        batch_size: int = 512,
+        batch_size: int | None = None,
         learning_rate: float | None = None,
         temperature: float | None = None,
-        neighbors: int = 16,
+        neighbors: int = 8,
         hidden: int | None = None,
         separate: bool = False,
         held_out: float = 0.1,
@@ -190,10 +190,11 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         nesting = checked_nesting(self.nesting, width)
         settings = self._settings(nesting, material)
         sides = (material.x,) if material.partners is None else (material.x, material.partners)
-        gram = checked_gram(*sides)  # also where it is not needed: all rows are looked at once
+        phases = phases_of(material, settings, self.progress)
+        gram = checked_gram(*sides, told=phases.next())  # also where it is not needed: all rows are looked at once
         begin = directions_of(gram) if start is None else start
         learning = _learning()
-        self.maps_, self.n_steps_ = learning.learnt(material, begin, settings, self.progress)
+        self.maps_, self.n_steps_ = learning.learnt(material, begin, settings, phases)
         self.nesting_ = nesting
         return self
 

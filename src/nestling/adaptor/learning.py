@@ -24,7 +24,7 @@ _PASSES = 40  # over few rows, at most
 
 
 def learnt(
-    material: Material, start: Float[np.ndarray, "d d"], settings: Settings, told: Told | None = None
+    material: Material, start: Float[np.ndarray, "d d"], settings: Settings, phases: Phases
 ) -> tuple[tuple[Map, ...], int]:
     """The maps, one for both sides or one for each, and the steps that were done.
 
@@ -34,15 +34,13 @@ def learnt(
         material: what is learnt from.
         start: an orthogonal map (d, d) to begin with, applied as x · start.
         settings: how.
-        told: hears of the neighbours and of the steps.
+        phases: hear of the neighbours and of the steps.
 
     Raises:
         TrainingDivergedError: the loss became NaN or infinite.
     """
-    width, kind = len(start), material.kind
-    turns, bends = width > settings.nesting.dims[0], settings.kind == "residual"
-    phases = Phases(told, max(1, (kind == "neighbours") + turns * (1 + (kind == "labels")) + bends))
-    given = feeds(material, settings, phases.next() if kind == "neighbours" else None) if turns or bends else None
+    turns, bends = settings.nesting.dims[0] < len(start), settings.kind == "residual"
+    given = feeds(material, settings, phases) if turns or bends else None
     steps = 0
     if given is not None and turns:
         rotation, steps = _rotation(given, material, start, settings, phases)

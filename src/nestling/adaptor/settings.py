@@ -19,7 +19,7 @@ Told = Callable[[int, int, str], object]
 
 
 class Phases:
-    """One count of progress out of several, each a part of the whole; a single phase counts as it does.
+    """One count of progress, of a thousand, out of several that follow one another.
 
     Args:
         told: who hears; None for nobody.
@@ -27,18 +27,16 @@ class Phases:
     """
 
     def __init__(self, told: Told | None, count: int) -> None:
-        self.told, self.count, self.at = told, count, -1
+        self._told, self._count, self._at = told, count, -1
 
     def next(self) -> Told:
-        """What the next phase calls."""
-        self.at += 1
-        at = self.at
+        """What the next phase calls, with counts of its own."""
+        self._at += 1
+        at = self._at
 
         def heard(done: int, total: int, words: str) -> None:
-            if self.told is not None and self.count == 1:
-                self.told(done, total, words)
-            elif self.told is not None:
-                self.told(int(1000 * (at + done / max(total, 1)) / self.count), 1000, words)
+            if self._told is not None:
+                self._told(int(1000 * (at + done / max(total, 1)) / self._count), 1000, words)
 
         return heard
 
@@ -81,8 +79,16 @@ class Material:
         return "labels" if self.labels is not None else "neighbours" if self.partners is None else "pairs"
 
 
+def phases_of(material: Material, settings: Settings, told: Told | None) -> Phases:
+    """All rows are looked at; then neighbours are mined, and heads, a rotation, a residual map learnt where wanted."""
+    turns = settings.nesting.dims[0] < material.x.shape[1]
+    bends = settings.kind == "residual"
+    mines = material.kind == "neighbours" and (turns or bends)
+    return Phases(told, 1 + mines + turns * (1 + (material.kind == "labels")) + bends)
+
+
 _RATES = {"rotation": ROTATION_RATE, "residual": 1e-4}  # chosen on validation (docs/LOG.md)
-_WHOLE = {"steps": 1, "batch_size": 2, "neighbors": 1, "patience": 1}  # at least
+_BATCHES = {"neighbours": 256, "labels": 512, "pairs": 512}  # anchors have their neighbours with them
 
 
 def checked_settings(given: Mapping[str, Any], nesting: Nesting, material: Material, seed: int) -> Settings:
@@ -94,8 +100,14 @@ def checked_settings(given: Mapping[str, Any], nesting: Nesting, material: Mater
     kind = given["kind"]
     if kind not in _RATES:
         raise InputError.of("kind", "'rotation' or 'residual'", repr(kind))
-    for param, least in _WHOLE.items():
-        _check_whole(param, given[param], least)
+    size = _BATCHES[material.kind] if given["batch_size"] is None else given["batch_size"]
+    for param, value, least in (
+        ("steps", given["steps"], 1),
+        ("batch_size", size, 2),
+        ("neighbors", given["neighbors"], 1),
+        ("patience", given["patience"], 1),
+    ):
+        _check_whole(param, value, least)
     hidden = material.x.shape[1] if given["hidden"] is None else given["hidden"]
     _check_whole("hidden", hidden, 1)
     if given["separate"] and (kind == "rotation" or material.partners is None):
@@ -113,7 +125,7 @@ def checked_settings(given: Mapping[str, Any], nesting: Nesting, material: Mater
         kind=kind,
         nesting=nesting,
         steps=given["steps"],
-        batch_size=given["batch_size"],
+        batch_size=size,
         rate=float(rate),
         temperature=float(temperature),
         neighbors=given["neighbors"],
