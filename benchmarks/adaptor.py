@@ -29,10 +29,8 @@ def generated(folder: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
     spread = (np.arange(1, WIDTH + 1) ** -0.6).astype(np.float32)
     centres = rng.standard_normal((CLUSTERS, WIDTH), np.float32)
     turn = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0].astype(np.float32)
-    files = [
-        np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(n, WIDTH))
-        for name in "ab"
-    ]
+    paths = [folder / f"{name}.npy" for name in "ab"]
+    files = [np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, WIDTH)) for path in paths]
     for start in range(0, n, _AT_ONCE):
         count = min(_AT_ONCE, n - start)
         base = centres[rng.integers(0, CLUSTERS, count)] + rng.standard_normal((count, WIDTH), np.float32)

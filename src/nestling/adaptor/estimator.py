@@ -76,7 +76,7 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         hidden: int | None = None,
         separate: bool = False,
         held_out: float = 0.1,
-        patience: int = 5,
+        patience: int = 10,
         random_state: Any = None,
         progress: Callable[[int, int, str], object] | None = None,
     ) -> None:

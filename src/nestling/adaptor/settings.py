@@ -111,9 +111,7 @@ def checked_settings(given: Mapping[str, Any], nesting: Nesting, material: Mater
     hidden = material.x.shape[1] if given["hidden"] is None else given["hidden"]
     _check_whole("hidden", hidden, 1)
     if given["separate"] and (kind == "rotation" or material.partners is None):
-        raise InputError.of(
-            "separate", "false without a residual map and pairs", True, "Two sides have two maps only so."
-        )
+        raise InputError.of("separate", "false without a residual map and pairs", True, "Leave it out.")
     rate = _RATES[kind] if given["learning_rate"] is None else given["learning_rate"]
     temperature = TEMPERATURE if given["temperature"] is None else given["temperature"]
     for param, value, high in (("learning_rate", rate, 1e3), ("temperature", temperature, 1e3)):
@@ -124,15 +122,15 @@ def checked_settings(given: Mapping[str, Any], nesting: Nesting, material: Mater
     return Settings(
         kind=kind,
         nesting=nesting,
-        steps=given["steps"],
-        batch_size=size,
+        steps=int(given["steps"]),
+        batch_size=int(size),
         rate=float(rate),
         temperature=float(temperature),
-        neighbors=given["neighbors"],
-        hidden=hidden,
+        neighbors=int(given["neighbors"]),
+        hidden=int(hidden),
         separate=bool(given["separate"]),
         held_out=float(given["held_out"]),
-        patience=given["patience"],
+        patience=int(given["patience"]),
         seed=seed,
     )
 
