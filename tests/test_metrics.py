@@ -159,6 +159,20 @@ def test_trainings_that_differ_widen_the_interval() -> None:
     assert metrics.grouped_bootstrap(a[:1], a[:1], np.zeros(100), seed=0) == (0.0, 0.0)
 
 
+@given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 100))
+def test_ndcg_is_what_its_formula_says(k: int, q: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    relevant = rng.random((q, k)) < 0.4
+    totals = relevant.sum(1) + rng.integers(0, 3, q)
+    found = metrics.ndcg_at_k(relevant, totals)
+    for row, total, value in zip(relevant, totals, found, strict=True):
+        gained = sum(1 / math.log2(i + 2) for i in range(k) if row[i])
+        best = sum(1 / math.log2(i + 2) for i in range(min(k, total)))
+        assert np.isnan(value) if total == 0 else value == pytest.approx(gained / best)
+    with pytest.raises(InputError, match="no smaller than what was found"):
+        metrics.ndcg_at_k(np.ones((1, 2), bool), np.array([1]))
+
+
 def test_a_grouped_bootstrap_against_a_loop() -> None:
     rng = np.random.default_rng(1)
     a, groups = rng.random((2, 9)), np.array([5, 5, 7, 7, 7, 9, 9, 9, 9])

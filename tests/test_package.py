@@ -16,7 +16,7 @@ import nestling
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("losses", "models", "data", "data.icons", "data.shards", "training", "search", "evaluation", "baselines")
-PACKAGES += ("integrations",)
+PACKAGES += ("integrations", "adaptor")
 
 
 def documented(section: str) -> set[str]:

@@ -11,7 +11,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nestling import baselines, data, errors, evaluation, integrations, losses, metrics, models, search, training
+    from nestling import (
+        adaptor,
+        baselines,
+        data,
+        errors,
+        evaluation,
+        integrations,
+        losses,
+        metrics,
+        models,
+        search,
+        training,
+    )
+    from nestling.adaptor import MatryoshkaAdaptor
     from nestling.nesting import Nesting, prefix, truncate
     from nestling.search.funnel import funnel
     from nestling.search.index import Index
@@ -24,10 +37,12 @@ _HOME = {
     "prefix": "nestling.nesting",
     "truncate": "nestling.nesting",
     "Index": "nestling.search.index",
+    "MatryoshkaAdaptor": "nestling.adaptor",
     "Plan": "nestling.search.plan",
     "funnel": "nestling.search.funnel",
 }
 _PACKAGES = (
+    "adaptor",
     "baselines",
     "data",
     "errors",
@@ -42,9 +57,11 @@ _PACKAGES = (
 
 __all__ = [
     "Index",
+    "MatryoshkaAdaptor",
     "Nesting",
     "Plan",
     "__version__",
+    "adaptor",
     "baselines",
     "data",
     "errors",

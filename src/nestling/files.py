@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,33 @@ def replacing(path: Path) -> Generator[Path, None, None]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Generator[Path, None, None]:
+    """A temporary neighbour of `path` to fill, which takes its name when the block succeeds: whole or not at all.
+
+    `path` may exist if it is empty. What killed processes left of earlier attempts is removed first; one that is
+    being filled by another process would be too.
+
+    Raises:
+        DataError: the folder cannot be written, or is not empty.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 12}.unfinished"):
+            shutil.rmtree(left, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        sync_folder(temporary)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path} cannot be written: {reason}. Choose another folder or free space.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_file(path: Path, data: bytes | str) -> None:

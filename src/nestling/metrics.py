@@ -87,6 +87,22 @@ def recall_at_k(relevant: np.ndarray, totals: np.ndarray) -> Float64[np.ndarray,
     return np.where(totals > 0, found / np.maximum(totals, 1), np.nan)
 
 
+def ndcg_at_k(relevant: np.ndarray, totals: np.ndarray) -> Float64[np.ndarray, " q"]:
+    """Σ_{i≤k} rel_i / log₂(i + 1), over what the best ranking would have; NaN for a query with nothing to find.
+
+    Args:
+        relevant: (q, k) bool, best place first.
+        totals: (q,) whole numbers, how many relevant items the gallery holds for each query.
+
+    Raises:
+        ShapeError, InputError: the shapes do not fit, or more items were found than there are.
+    """
+    recall_at_k(relevant, totals)  # says so where they do not fit
+    gains = 1 / np.log2(np.arange(2, relevant.shape[1] + 2, dtype=np.float64))
+    best = np.concatenate([[0.0], np.cumsum(gains)])[np.minimum(totals, relevant.shape[1])]
+    return np.where(totals > 0, relevant @ gains / np.where(best > 0, best, 1), np.nan)
+
+
 def neighbor_recall(found_ids: np.ndarray, true_ids: np.ndarray) -> Float64[np.ndarray, " q"]:
     """The share of the true neighbours that were found, per query; −1 marks an empty place in either.
 

@@ -102,6 +102,20 @@ def test_a_run_may_be_counted_in_steps(steps: int) -> None:
     assert history[-1].lr < history[steps // 2].lr
 
 
+def test_a_run_may_be_ended_early_and_is_saved_where_it_ended(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def stop(step: int) -> bool:
+        asked.append(step)
+        return step == 3
+
+    done = _fit(small.plain_objective(), folder=tmp_path, stop=stop)
+    assert (done.step, asked) == (3, [1, 2, 3])
+    assert done.history[-1].step == 3
+    assert done.checkpoint is not None
+    assert saved(tmp_path)[-1] == done.checkpoint
+
+
 def test_tensors_and_arrays_train_alike() -> None:
     one, two = small.residual_objective(), small.residual_objective()
     images, labels = small.data()

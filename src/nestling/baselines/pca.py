@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Int64
 
 from nestling.baselines.base import Baseline, check_dim, check_features, check_pair
 from nestling.baselines.refitted import RefittedProbes
-from nestling.baselines.svd import principal_directions
+from nestling.principal import principal_directions
 
 
 class PCA(Baseline):

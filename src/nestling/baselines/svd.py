@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32, Int64
 
 from nestling.baselines.base import Baseline, check_dim, check_features, check_pair
 from nestling.errors import InputError, ShapeError
+from nestling.principal import principal_directions
 
 
 class SVD(Baseline):
@@ -69,22 +70,3 @@ class SVD(Baseline):
         # First down to rank m, then up to c: never a (c, d) product.
         logits = (x.astype(np.float64) @ right[:dim].T) @ (left[:, :dim] * values[:dim]).T
         return (logits if self.bias is None else logits + self.bias).argmax(axis=1)
-
-
-def principal_directions(
-    x: Float[np.ndarray, "n d"], mean: Float[np.ndarray, " d"] | None = None
-) -> Float[np.ndarray, "d d"]:
-    """The right singular vectors of x − mean, largest singular value first, as columns in float64.
-
-    Through the Gram matrix: n·d² + d³ operations and one block of x at a time.
-    """
-    gram = np.zeros((x.shape[1], x.shape[1]))
-    for start in range(0, len(x), 8192):
-        block = x[start : start + 8192].astype(np.float64)
-        block = block if mean is None else block - mean
-        gram += block.T @ block
-    _, vectors = np.linalg.eigh(gram)
-    vectors = vectors[:, ::-1]
-    # The sign of a singular vector is arbitrary: fix it, so that machines agree.
-    largest = np.abs(vectors).argmax(axis=0)
-    return vectors * np.where(vectors[largest, np.arange(len(largest))] < 0, -1.0, 1.0)

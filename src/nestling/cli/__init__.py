@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from nestling.cli import (
+    adapt,
+    apply,
     check,
     data,
     demo,
@@ -34,20 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    demo,
-    data,
-    train,
-    finish,
-    encode,
-    predict,
-    export,
-    evaluate,
-    check,
-    index,
-    tune,
-    search,
-    reproduce,
-    recipe,
+    *(demo, data, train, finish, encode, predict, export, evaluate, check, adapt, apply),
+    *(index, tune, search, reproduce, recipe),
 ):
     command.add_to(app)
 

@@ -1,106 +1,26 @@
 """Finishing: an orthogonal map behind a trained encoder, learnt on frozen features, that serves the short prefixes.
 
-R = (I + A)⁻¹ (I − A) with A skew-symmetric (Cayley) is orthogonal, so all cosines and inner products at full width stay
-what they were, and the full-width head W · Rᵀ gives the same logits. The other heads are refitted along: they learn
-what the widest head answers (distillation, Hinton et al. 2015), because labels alone over-fit them on features that
-never change; only the shortest, which is under-fitted, learns from the labels as much.
+All cosines and inner products at full width stay what they were, and so do the full-width head's logits: see
+`training.rotation`, which an adaptor of vectors shares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int, Int64
-from torch import Tensor, nn
+from jaxtyping import Float, Int64
+from torch import Tensor
 
 from nestling.errors import InputError, ShapeError
-from nestling.losses import NestedLoss
 from nestling.models import Classifier, NestedLinear
-from nestling.nesting import Nesting, prefix
 from nestling.training.config import TrainConfig
 from nestling.training.feed import ArrayFeed
 from nestling.training.fit import Progress, fit
-from nestling.training.objective import Objective
+from nestling.training.rotation import RotationObjective
 
 _RATE, _SHORTEST_RATE = 1e-2, 5.0  # this and what follows: chosen on validation (docs/LOG.md)
-_LABELS = 0.5  # what the labels count in the loss of the shortest prefix; the rest is the widest head's
-
-
-class RotationObjective(Objective):
-    """The nested cross-entropy of the heads on R · x, against the widest head's answers and the labels.
-
-    A head as wide as the features follows from R and has no loss. Without any other head there is nothing to rotate:
-    then that one is refitted. The widest of the heads that are learnt has labels alone if no wider one answers.
-
-    Args:
-        head: a trained one; it is copied.
-        width: of the features, at least the head's.
-    """
-
-    widest: Tensor
-    widest_bias: Tensor | None
-
-    def __init__(self, head: NestedLinear, width: int) -> None:
-        super().__init__()
-        dims = head.nesting.dims
-        self.rotates = dims != (width,)
-        self.follows = width == dims[-1] and self.rotates
-        short = dims[:-1] if self.follows else dims
-        self.nesting = Nesting(short, _boosted(len(short)))
-        self.skew = nn.Parameter(torch.zeros(width, width), requires_grad=self.rotates)
-        bias = head.bias_at(dims[-1])
-        self.register_buffer("widest", head.weight_at(dims[-1]).detach().clone(), persistent=False)
-        self.register_buffer("widest_bias", None if bias is None else bias.detach().clone(), persistent=False)
-        self.heads: NestedLinear | None = None  # a tied head as wide as the features follows from R at every prefix
-        if not (head.tied and self.follows):
-            self.heads = NestedLinear(self.nesting, head.classes, tied=head.tied, bias=bias is not None)
-            with torch.no_grad():
-                for own, theirs in zip(self.heads.parameters(), _first(head, len(self.heads.weights)), strict=True):
-                    own.copy_(theirs)
-
-    def head_parameters(self) -> Iterable[nn.Parameter]:
-        """The shortest head's, which is far from where it can be."""
-        return () if self.heads is None else _first(self.heads, 1)
-
-    def rotation(self) -> Float[Tensor, "d d"]:
-        """R, in the precision of A."""
-        skew = self.skew.triu(1)
-        skew = skew - skew.T
-        eye = torch.eye(len(skew), dtype=skew.dtype, device=skew.device)
-        return torch.linalg.solve(eye + skew, eye - skew)
-
-    def forward(
-        self, inputs: Float[Tensor, "b d"], targets: Int[Tensor, " b"], weights: Float[Tensor, " k"] | None = None
-    ) -> NestedLoss:
-        """The loss of a batch of features and labels."""
-        rotation = self.rotation()
-        logits = self._logits(inputs @ rotation[: self.nesting.width].T, rotation)
-        with torch.no_grad():
-            wider = F.linear(prefix(inputs, self.widest.shape[1]), self.widest, self.widest_bias).softmax(dim=1)
-        losses = [
-            share * F.cross_entropy(z, targets) + (1 - share) * F.cross_entropy(z, wider)
-            for z, share in zip(logits, self._shares(), strict=True)
-        ]
-        parts = torch.stack(losses)
-        chosen = parts.new_tensor(self.nesting.weights) if weights is None else weights
-        return NestedLoss((chosen * parts).sum(), parts.detach())
-
-    def _logits(self, features: Tensor, rotation: Tensor) -> list[Tensor]:
-        if self.heads is not None:
-            return list(self.heads(features))
-        weight = self.widest @ rotation.T
-        return [F.linear(prefix(features, m), prefix(weight, m), self.widest_bias) for m in self.nesting]
-
-    def _shares(self) -> list[float]:
-        """What the labels count at each prefix; all where a tied head leaves nothing to over-fit."""
-        if self.heads is None:
-            return [1.0] * len(self.nesting)
-        shares = [_LABELS] + [0.0] * (len(self.nesting) - 1)
-        return shares if self.follows else [*shares[:-1], 1.0]
 
 
 def finish(
@@ -168,11 +88,3 @@ def _finished(model: Classifier, objective: RotationObjective) -> Classifier:
     whole[: len(rotation), : len(rotation)] = rotation
     encoder = model.encoder.rotated(whole.to(model.device)) if objective.rotates else model.encoder
     return Classifier(encoder, head.to(model.device), classes=model.classes).eval()
-
-
-def _first(head: NestedLinear, count: int) -> list[nn.Parameter]:
-    return [*list(head.weights)[:count], *list(head.biases)[:count]]
-
-
-def _boosted(count: int) -> tuple[float, ...]:
-    return ((4.0, 2.0) + (1.0,) * count)[:count]

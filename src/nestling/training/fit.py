@@ -26,6 +26,8 @@ from nestling.training.schedule import learning_rate
 # Called after every step, in the main process only:
 # (step, total_steps, loss, images_per_s, lr, seconds_left)
 Progress = Callable[[int, int, float, float, float, float], object]
+# Called with the steps done after each; true ends the run. Every process must answer the same.
+Stop = Callable[[int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def fit(
     folder: Path | str | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> TrainResult:
     """Train in place, and leave the objective in evaluation mode.
 
@@ -69,6 +72,7 @@ def fit(
         folder: where log and checkpoints go; nothing is written without one.
         resume: go on from the folder's newest good checkpoint, from the start where there is none.
         progress: called after every step.
+        stop: called with the steps done after every step; true ends the run early, as held-out data may ask.
 
     Raises:
         InputError: the folder holds a run and `resume` is false, or the settings do not fit the data.
@@ -87,6 +91,7 @@ def fit(
     with processes.losing_none(), closing(run):
         learner = _Learner(trained, optimizer, config, batches, processes)
         start = run.begin(resume)
+        done, ended = start, False
         clock, shares = _Clock(start, config.batch_size), feed.shares(batches, start)
         trained.train()
         with closing(run.open_log(start)) as log, closing(shares):
@@ -95,21 +100,24 @@ def fit(
                 run.check_loss(step + 1, total, parts)
                 lr = learner.update(step)
                 done = step + 1
-                if done % config.log_every == 0 or done == batches.total:
+                ended = done == batches.total or (stop is not None and stop(done))
+                if done % config.log_every == 0 or ended:
                     per_dim = dict(zip(objective.nesting, parts, strict=True))
                     log.append(LogRow(done, done / batches.per_epoch, lr, total, per_dim, clock.lap(done)))
                 if progress is not None and processes.main:
                     rate = clock.rate(done)
                     left = (batches.total - done) * config.batch_size / rate
                     progress(done, batches.total, total, rate, lr, left)
-                if done % config.checkpoint_every == 0 or done == batches.total:
+                if done % config.checkpoint_every == 0 or ended:
                     run.save(done, log)
+                if ended:
+                    break
         processes.wait()
         faults = processes.gathered(feed.faults())
         if trained is not objective:
             copy_state(trained, objective)
     objective.eval()
-    return TrainResult(batches.total, tuple(log.rows), run.last, tuple(run.warnings), faults)
+    return TrainResult(done, tuple(log.rows), run.last, tuple(run.warnings), faults)
 
 
 class _Learner:
