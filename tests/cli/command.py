@@ -35,11 +35,11 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0].removeprefix("nestling: ")
 
 
-def here(*arguments: object) -> subprocess.CompletedProcess[str]:
+def here(*arguments: object, columns: int = 140) -> subprocess.CompletedProcess[str]:
     """``nestling ARGUMENTS``, finished, in this process, which has torch loaded already: seconds less for each."""
     out, error, status = io.StringIO(), io.StringIO(), 0
     words = ["nestling", *map(str, arguments)]
-    wide = patch.dict(os.environ, COLUMNS="140")
+    wide = patch.dict(os.environ, COLUMNS=str(columns))
     with wide, patch.object(sys, "argv", words), redirect_stdout(out), redirect_stderr(error):
         try:
             main()
