@@ -183,7 +183,7 @@ def test_large_pictures_go_the_whole_way(pictures: Path, tmp_path: Path, monkeyp
     for command in (
         ("encode", out, tmp_path / "large", "--out", tmp_path / "all.parquet"),
         ("finish", out, *images, "--epochs", 2),
-        ("predict", tmp_path / "large", "--run", out, "--accuracy", "0.6"),
+        ("predict", tmp_path / "large", "--run", out, "--accuracy", "0.6", "--out", tmp_path / "predictions.csv"),
         ("export", out, "--to", "onnx", "--accuracy", "0.6"),
         ("train", *images, "--out", out, "--size", 96, *how, "--unfreeze", "last", "--steps", 2, "--batch-size", 8),
     ):
