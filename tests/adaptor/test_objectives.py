@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nestling.adaptor.objectives import NeighbourRotation, PairRotation, ResidualObjective, cosines, twins
+from nestling.adaptor.objectives import SPREAD, NeighbourRotation, PairRotation, ResidualObjective, cosines, twins
 from nestling.nesting import Nesting
 
 NESTING = Nesting((2, 3, 6), (1.0, 0.5, 2.0))
@@ -56,6 +56,8 @@ def test_the_divergence_of_neighbours() -> None:
             q = np.exp([cosine(turn @ rows[i], turn @ rows[j], m) * scale for j in others])
             p, q = p / p.sum(), q / q.sum()
             total += float((p * np.log(p / q)).sum()) / 3
+        lengths = [(float((turn @ r)[:m].square().sum()), float(r.square().sum())) for r in rows]
+        total += SPREAD * (1 - sum(kept for kept, _ in lengths) / sum(whole for _, whole in lengths))
         assert loss.per_dim[k] == pytest.approx(total, abs=1e-5)
     assert loss.total.item() == pytest.approx(float(loss.per_dim[0] + 0.5 * loss.per_dim[1]), abs=1e-5)
 

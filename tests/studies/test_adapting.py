@@ -76,6 +76,21 @@ def test_the_table_holds_what_a_loop_measures(tmp_path: Path, what: str, second:
     assert watch.said[-1].endswith("of the bytes.")
 
 
+def test_each_side_is_measured_by_its_own_map(tmp_path: Path) -> None:
+    all_of_it = given("pairs")
+    assert all_of_it.partners is not None
+    untaught = adaptor("residual", separate=True, steps=20, learning_rate=0.02, held_out=0.0)
+    rows = adapt_vectors(all_of_it, tmp_path / "made", untaught, seed=1, watch=Silent())
+    test = np.sort(np.random.default_rng(1).permutation(500)[:50])
+    made = nt.MatryoshkaAdaptor.load(tmp_path / "made")
+    first, second = made.transform(all_of_it.x[test], side="query"), made.transform(all_of_it.partners[test])
+    wished = ((unit(first) @ unit(second).T).argmax(1) == np.arange(50)).mean()
+    other = ((unit(made.transform(all_of_it.x[test])) @ unit(second).T).argmax(1) == np.arange(50)).mean()
+    assert wished != other  # else the sides say nothing
+    found = {(row.system, row.metric, row.dims): row.value for row in rows}
+    assert found["adapted", "recall@1", 24] == pytest.approx(wished)
+
+
 def test_the_sentence_names_the_shortest_prefix_that_keeps_most() -> None:
     def row(system: str, m: int, value: float) -> Row:
         return Row(system=system, metric="nDCG@10", value=value, unit="fraction", n=9, dims=m)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from nestling.adaptor.batches import Feeds, feeds, mean_length
 from nestling.adaptor.maps import Map, Residual, Rotation
 from nestling.adaptor.objectives import NeighbourRotation, PairRotation, ResidualMap, ResidualObjective
-from nestling.adaptor.settings import ROTATION_RATE, Material, Phases, Settings, Told
+from nestling.adaptor.settings import Material, Phases, Settings, Told, rotation_rate
 from nestling.models import NestedLinear
 from nestling.nesting import Nesting
 from nestling.training import Objective, TrainConfig, fit
@@ -57,7 +57,7 @@ def _rotation(
     """R in float64, behind the start; rows turn as x · Rᵀ."""
     width = len(start)
     short = Nesting(tuple(m for m in settings.nesting if m < width))
-    rate = settings.rate if settings.kind == "rotation" else ROTATION_RATE
+    rate = settings.rate if settings.kind == "rotation" else rotation_rate(material.kind)
     length = mean_length(material.x)
     if material.kind == "labels":  # numbers of about one, as a head likes them
         return _by_heads(given.turned(start, length / np.sqrt(width)), material, short, settings, rate, phases)

@@ -15,6 +15,7 @@ from nestling.nesting import Nesting, prefix
 from nestling.training import Objective
 from nestling.training.rotation import Rotation
 
+SPREAD = 3.0  # what the left-out share counts beside the divergence; chosen on two sets (docs/LOG.md)
 _NEAR = 16  # of a batch, where no neighbours were mined
 
 
@@ -26,6 +27,12 @@ def cosines(x: Float[Tensor, "b d"], y: Float[Tensor, "c d"], nesting: Nesting) 
         dots = dots + x[:, ring] @ y[:, ring].T
         norms = [n + v[:, ring].square().sum(1) for n, v in zip(norms, (x, y), strict=True)]
         yield dots * norms[0].rsqrt()[:, None] * norms[1].rsqrt()
+
+
+def left_out(turned: Float[Tensor, "b w"], x: Float[Tensor, "b d"], nesting: Nesting) -> Float[Tensor, " K"]:
+    """Which share of the squared lengths a prefix leaves out: what the uncentred PCA makes smallest."""
+    kept = torch.stack([turned[:, ring].square().sum() for ring in nesting.rings()]).cumsum(0)
+    return 1 - kept / x.square().sum().clamp(min=1e-12)
 
 
 def weighed(parts: list[Tensor], nesting: Nesting, weights: Tensor | None) -> NestedLoss:
@@ -40,7 +47,9 @@ class NeighbourRotation(Objective):
 
     L_m = mean_i Σ_j p_ij (log p_ij − log q_ij), p = softmax(cos_d(x_i, x_j)/τ), q = softmax(cos_m(R x_i, R x_j)/τ_m)
     over all rows of the batch but i itself: its mined neighbours, and those of the others as strangers. τ_m is learnt
-    beside R, because short prefixes crowd all cosines near one.
+    beside R, because short prefixes crowd all cosines near one. The divergence alone may throw away the loud directions
+    that classes lie in; so the share of the squared lengths that a prefix leaves out, which the uncentred PCA makes
+    smallest, is added `SPREAD` times.
 
     Args:
         nesting: prefixes narrower than the vectors.
@@ -70,9 +79,12 @@ class NeighbourRotation(Objective):
             wished = self._without_itself(found / self.temperature).softmax(dim=1)
             least = torch.special.entr(wished).sum(1).mean()
         turn = self.turn()[: self.nesting.width].T
+        turned = others @ turn  # the anchors come first
+        rest = left_out(turned, others, self.nesting)
+        found = cosines(turned[: len(inputs)], turned, self.nesting)
         parts = [
-            F.cross_entropy(self._without_itself(found * scale.exp()), wished) - least
-            for found, scale in zip(cosines(inputs @ turn, others @ turn, self.nesting), self.scales, strict=True)
+            F.cross_entropy(self._without_itself(near * scale.exp()), wished) - least + SPREAD * off
+            for near, scale, off in zip(found, self.scales, rest, strict=True)
         ]
         return weighed(parts, self.nesting, weights)
 

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int64
 from nestling.errors import InputError
 from nestling.nesting import Nesting
 
-TEMPERATURE, ROTATION_RATE = 0.05, 1e-2
 Kind = Literal["rotation", "residual"]
 Told = Callable[[int, int, str], object]
 """Called as ``told(done, total, words)``."""
@@ -87,7 +86,8 @@ def phases_of(material: Material, settings: Settings, told: Told | None) -> Phas
     return Phases(told, 1 + mines + turns * (1 + (material.kind == "labels")) + bends)
 
 
-_RATES = {"rotation": ROTATION_RATE, "residual": 1e-4}  # chosen on validation (docs/LOG.md)
+_RESIDUAL_RATE = 1e-4  # this and what follows: chosen on validation (docs/LOG.md)
+_TEMPERATURES = {"neighbours": 0.1, "labels": 0.05, "pairs": 0.05}
 _BATCHES = {"neighbours": 256, "labels": 512, "pairs": 512}  # anchors have their neighbours with them
 
 
@@ -98,7 +98,7 @@ def checked_settings(given: Mapping[str, Any], nesting: Nesting, material: Mater
         InputError: one is out of range, or two do not go together.
     """
     kind = given["kind"]
-    if kind not in _RATES:
+    if kind not in ("rotation", "residual"):
         raise InputError.of("kind", "'rotation' or 'residual'", repr(kind))
     size = _BATCHES[material.kind] if given["batch_size"] is None else given["batch_size"]
     for param, value, least in (
@@ -112,8 +112,8 @@ def checked_settings(given: Mapping[str, Any], nesting: Nesting, material: Mater
     _check_whole("hidden", hidden, 1)
     if given["separate"] and (kind == "rotation" or material.partners is None):
         raise InputError.of("separate", "false without a residual map and pairs", True, "Leave it out.")
-    rate = _RATES[kind] if given["learning_rate"] is None else given["learning_rate"]
-    temperature = TEMPERATURE if given["temperature"] is None else given["temperature"]
+    rate = _rate(kind, material.kind) if given["learning_rate"] is None else given["learning_rate"]
+    temperature = _TEMPERATURES[material.kind] if given["temperature"] is None else given["temperature"]
     for param, value, high in (("learning_rate", rate, 1e3), ("temperature", temperature, 1e3)):
         if not _is_number(value) or not 0 < value <= high:
             raise InputError.of(param, "positive", repr(value))
@@ -133,6 +133,15 @@ def checked_settings(given: Mapping[str, Any], nesting: Nesting, material: Mater
         patience=int(given["patience"]),
         seed=seed,
     )
+
+
+def rotation_rate(material: str) -> float:
+    """The rate of a rotation: lower where it leaves a principal basis that is the best by a part of its loss."""
+    return 3e-3 if material == "neighbours" else 1e-2
+
+
+def _rate(kind: str, material: str) -> float:
+    return rotation_rate(material) if kind == "rotation" else _RESIDUAL_RATE
 
 
 def _is_number(value: Any) -> bool:
