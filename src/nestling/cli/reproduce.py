@@ -24,10 +24,14 @@ def reproduce(
         ),
     ],
     data: Annotated[
-        str, typer.Option(help="icons-600, icons-1500, or a folder of one folder per class.")
-    ] = "icons-600",
+        str | None,
+        typer.Option(help="icons-600, icons-1500, or a folder of one folder per class.  [default: icons-600]"),
+    ] = None,
     scale: Annotated[str, typer.Option(help="full, or small: every row in minutes.")] = "full",
-    seeds: Annotated[int, typer.Option(help="Trainings of each model; from 3 on, two more at few dims.", min=1)] = 3,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Trainings of each model; from 3 on, two more at few dims.  [default: 3]", min=1),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report and its rows.")] = Path("report"),
     runs: Annotated[
         Path | None, typer.Option(help="Folder of the trained models; kept, and reused.  [default: in the cache]")
@@ -37,9 +41,9 @@ def reproduce(
 
     Interrupted, it goes on where it was. Example: `nestling reproduce linear --scale small`
     """
-    from nestling.studies.reproduce.run import reproduce as study
-    from nestling.studies.reproduce.settings import get_settings
+    from nestling.studies.reproduce.asked import Asked
+    from nestling.studies.reproduce.names import reproduce as study
 
     watch = ConsoleWatch()
-    study(name, get_settings(scale, data=data, seeds=seeds), out, runs=runs, watch=watch)
+    study(name, Asked(data=data, scale=scale, seeds=seeds, out=out, runs=runs), watch=watch)
     watch.say(f"\n  Report {out / 'index.html'} (rows beside it)")

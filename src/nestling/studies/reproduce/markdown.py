@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nestling.studies.reproduce.about import command_of
 from nestling.studies.reproduce.section import Section, Table
-from nestling.studies.reproduce.settings import Settings
 
 
-def markdown(sections: Mapping[str, Section], settings: Settings, about: str, machine: Mapping[str, str]) -> str:
+def markdown(
+    sections: Mapping[str, Section], commands: Mapping[str, str], about: str, machine: Mapping[str, str]
+) -> str:
     """Headings, claims, sentences and tables.
 
     Args:
-        about: the data, in words.
+        commands: name → what to type; about: the data, in words.
         machine: name → value of what it ran on.
     """
     head = [
@@ -21,15 +21,15 @@ def markdown(sections: Mapping[str, Section], settings: Settings, about: str, ma
         about,
         " · ".join(f"{name} {value}" for name, value in machine.items()),
     ]
-    parts = [_section(name, section, settings) for name, section in sections.items()]
+    parts = [_section(section, commands[name]) for name, section in sections.items()]
     return "\n\n".join([*head, *parts]) + "\n"
 
 
-def _section(name: str, section: Section, settings: Settings) -> str:
+def _section(section: Section, command: str) -> str:
     return "\n\n".join(
         [
             f"## {section.title}",
-            f"The paper: {section.claim} `{command_of(name, settings)}`",
+            f"The paper: {section.claim} `{command}`",
             "\n".join(f"- {sentence}" for sentence in section.found),
             *(_table(table) for table in section.tables),
         ]

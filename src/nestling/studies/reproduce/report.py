@@ -10,43 +10,40 @@ from nestling.evaluation import Row
 from nestling.files import write_file
 from nestling.studies.machine import machine
 from nestling.studies.page import html_page
-from nestling.studies.reproduce.about import about_run, command_of
-from nestling.studies.reproduce.images import StudyImages
 from nestling.studies.reproduce.section import Cell, Section, Table
-from nestling.studies.reproduce.settings import Settings
 
 
 def write_report(
     sections: Mapping[str, Section],
     rows: Mapping[str, Sequence[Row]],
-    settings: Settings,
-    images: StudyImages,
+    commands: Mapping[str, str],
+    about: str,
     out: Path,
     *,
     seconds: float,
 ) -> None:
     """Write ``index.html``, self-contained: every number of a table leads to its rows at the end of the section."""
-    about = " · ".join(f"{name} {value}" for name, value in machine().items())
+    where = " · ".join(f"{name} {value}" for name, value in machine().items())
     links = [f"<a href=#{name}>{html.escape(section.title)}</a>" for name, section in sections.items()]
-    head = f"<section><p>{html.escape(about_run(settings, images))}</p><nav>{' · '.join(links)}</nav></section>"
-    body = "\n".join(_section(name, section, rows[name], settings) for name, section in sections.items())
+    head = f"<section><p>{html.escape(about)}</p><nav>{' · '.join(links)}</nav></section>"
+    body = "\n".join(_section(name, section, rows[name], commands[name]) for name, section in sections.items())
     footer = (
-        f"<footer>{seconds / 60:.1f} minutes with what was trained before. {html.escape(about)}.<br>Kusupati et al., "
+        f"<footer>{seconds / 60:.1f} minutes with what was trained before. {html.escape(where)}.<br>Kusupati et al., "
         "<i>Matryoshka Representation Learning</i>, NeurIPS 2022.</footer>"
     )
     write_file(out / "index.html", html_page("Matryoshka representation learning, reproduced", head + body + footer))
 
 
-def _section(name: str, section: Section, rows: Sequence[Row], settings: Settings) -> str:
+def _section(name: str, section: Section, rows: Sequence[Row], command: str) -> str:
     sentences = "".join(f"<li>{html.escape(text)}</li>" for text in section.found)
-    command = html.escape(command_of(name, settings))
     return (
         f"<section id={name}><h2>{html.escape(section.title)}</h2>"
         f"<p><b>The paper:</b> {html.escape(section.claim)}</p>"
         + "".join(section.pictures)
         + (f"<p><b>Found here:</b></p><ul>{sentences}</ul>" if sentences else "")
         + "".join(_table(name, table) for table in section.tables)
-        + f"<p class=note>By <code>{command}</code>, which writes all rows to <a href={name}.jsonl>{name}.jsonl</a></p>"
+        + f"<p class=note>By <code>{html.escape(command)}</code>, which writes all rows to "
+        + f"<a href={name}.jsonl>{name}.jsonl</a></p>"
         + _rows(name, section, rows)
         + "</section>"
     )

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from nestling.data.cache import data_folder
 from nestling.errors import InputError
-from nestling.evaluation import Row, save_rows
-from nestling.files import write_file
-from nestling.studies.machine import machine
+from nestling.evaluation import save_rows
 from nestling.studies.page import check_report_folder
-from nestling.studies.reproduce.about import about_run
+from nestling.studies.reproduce.about import about_run, command_of
 from nestling.studies.reproduce.experiments import EXPERIMENTS
 from nestling.studies.reproduce.images import study_images
-from nestling.studies.reproduce.markdown import markdown
-from nestling.studies.reproduce.report import write_report
+from nestling.studies.reproduce.publish import Found, publish, show
 from nestling.studies.reproduce.section import Section
 from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import Systems
@@ -24,7 +20,6 @@ from nestling.studies.reproduce.zoo import Zoo
 from nestling.studies.watch import Watch
 
 ALL = "all"
-_COLUMNS = 9  # that a terminal holds
 
 
 def names_of(name: str) -> list[str]:
@@ -68,32 +63,12 @@ def reproduce(
     systems = Systems(Zoo(folder, images, settings, watch))
     out.mkdir(parents=True, exist_ok=True)
     systems.zoo.prepare([training for each in names for training in EXPERIMENTS[each].trainings(systems)])
-    sections: dict[str, Section] = {}
-    rows: dict[str, list[Row]] = {}
+    found: dict[str, Found] = {}
     for place, each in enumerate(names, start=1):
         watch.say(f"{each} ({place} of {len(names)})")
-        rows[each] = EXPERIMENTS[each].rows(systems)
-        save_rows(rows[each], out / f"{each}.jsonl")
-        sections[each] = EXPERIMENTS[each].section(rows[each], systems)
-        show(sections[each], watch)
-    write_report(sections, rows, settings, images, out, seconds=time.monotonic() - started)
-    write_file(out / "results.md", markdown(sections, settings, about_run(settings, images), machine()))
-    return sections
-
-
-def show(section: Section, watch: Watch) -> None:
-    """Tables, those that fit a terminal, and sentences."""
-    watch.say(f"\n{section.title}")
-    for table in section.tables:
-        if not table.wide:
-            lines = [list(table.columns), *map(list, table.rows)]
-            if len(lines[0]) > max(_COLUMNS, len(lines)):  # on its side it fits
-                lines = [list(line) for line in zip(*lines, strict=True)]
-            watch.table(table.title, lines[0], lines[1:])
-    for sentence in section.found:
-        watch.say(f"  {sentence}")
-
-
-def known() -> Sequence[str]:
-    """The names that `reproduce` takes."""
-    return [*EXPERIMENTS, ALL]
+        rows = EXPERIMENTS[each].rows(systems)
+        save_rows(rows, out / f"{each}.jsonl")
+        found[each] = Found(rows, EXPERIMENTS[each].section(rows, systems), command_of(each, settings))
+        show(found[each].section, watch)
+    publish(found, about_run(settings, images), out, seconds=time.monotonic() - started)
+    return {name: each.section for name, each in found.items()}

@@ -1,0 +1,23 @@
+"""What a user asks of `nestling reproduce`, beside a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a user asks for.
+
+    Attributes:
+        data, seeds: the study's own when None; scale: "full" or "small".
+        out: folder of the page and of the rows.
+        runs: folder of the trained models; a folder of the cache when None.
+    """
+
+    data: str | None = None
+    scale: str = "full"
+    seeds: int | None = None
+    out: Path
+    runs: Path | None = None
