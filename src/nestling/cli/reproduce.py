@@ -20,17 +20,22 @@ def reproduce(
         str,
         typer.Argument(
             help="linear, unseen-widths, adaptive-classification, retrieval, adaptive-retrieval, few-shot, classes, "
-            "robustness, ablations, rates, or all."
+            "robustness, ablations, rates; all, which is these; or masked-words."
         ),
     ],
     data: Annotated[
         str | None,
-        typer.Option(help="icons-600, icons-1500, or a folder of one folder per class.  [default: icons-600]"),
+        typer.Option(
+            help="icons-600, icons-1500, or a folder of one folder per class; of masked-words a file or folder of "
+            "texts.  [default: icons-600, WordNet's glosses]"
+        ),
     ] = None,
     scale: Annotated[str, typer.Option(help="full, or small: every row in minutes.")] = "full",
     seeds: Annotated[
         int | None,
-        typer.Option(help="Trainings of each model; from 3 on, two more at few dims.  [default: 3]", min=1),
+        typer.Option(
+            help="Trainings of each model; from 3 on, two more at few dims.  [default: 3, of masked-words 1]", min=1
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report and its rows.")] = Path("report"),
     runs: Annotated[

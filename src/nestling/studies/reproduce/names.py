@@ -27,7 +27,7 @@ class Study(Protocol):
         ...
 
 
-OTHERS: Mapping[str, str] = {}
+OTHERS: Mapping[str, str] = {"masked-words": "nestling.studies.masked_words.study"}
 """Name → module, loaded when it is asked for."""
 
 
