@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,41 @@ def test_words_go_on_from_a_checkpoint_to_the_same_model_which_can_be_used(data:
     words = other.words(ids, ids == tokenizer.mask)
     assert words.shape == (2, 1)
     assert all(tokenizer.reader.id_to_token(int(word)) for word in words[:, 0])
+
+
+@pytest.mark.soak
+def test_two_processes_train_on_words_and_go_on_to_the_same_model(data: Path, tmp_path: Path) -> None:
+    def two(out: str, *more: str) -> str:
+        changes = [*CHANGES["bert_base"], f"pretrained={data / 'bert'}", "checkpoint_every=2", "steps=6"]
+        return torchrun(
+            *("nestling", "recipe", "bert_base", *more, "--set", f"data={data / 'texts'}", f"out={tmp_path / out}"),
+            *changes,
+        )
+
+    assert "masked_top1" in two("whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    (tmp_path / "again" / "model" / "model.json").unlink()
+    saved(tmp_path / "again")[-1].unlink()
+    assert "masked_top1" in two("again", "--resume")
+    one, other = (load(tmp_path / name / "model", MaskedLanguageModel) for name in ("whole", "again"))
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def torchrun(*arguments: str) -> str:
+    """``-m ARGUMENTS`` by two processes; what they said."""
+    # By number, on the loopback: looking up the host's name can take minutes where there is no network.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *place, "--nproc-per-node", "2", "-m", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)

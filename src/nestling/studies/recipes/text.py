@@ -14,7 +14,7 @@ from nestling.studies.watch import Watch
 
 @dataclass(frozen=True, kw_only=True)
 class TextRecipe(Recipe):
-    """Masked language modelling on files of texts.
+    """Masked language modelling on files of texts; a file that cannot be read ends it, whatever `strict` says.
 
     Attributes:
         encoder, pretrained, tokenizer, dropout: as of `TextEncoderChoice`.

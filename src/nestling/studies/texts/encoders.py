@@ -14,6 +14,7 @@ from nestling.models.encoders.text import BERTS, BertEncoder, minilm
 
 PACKAGED = "minilm"
 """all-MiniLM-L6-v2, from its package."""
+_WORDS = 30_522  # of a BERT whose architecture names no vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class TextEncoderChoice:
     Attributes:
         name: an architecture, for fresh weights.
         pretrained: "minilm", a folder that `transformers` saved or a name of the model hub; its architecture is taken.
-        tokenizer: a folder with a ``tokenizer.json``; the pretrained folder's when None, and for fresh weights the
-            30,522 pieces of BERT's uncased English vocabulary, which come with "minilm".
+        tokenizer: a folder with a ``tokenizer.json``; the pretrained folder's when None, for fresh weights the 30,522
+            pieces of BERT's uncased English vocabulary, which come with "minilm".
         dropout: of fresh and of pretrained weights; the architecture's own when None.
     """
 
@@ -58,10 +59,14 @@ class TextEncoderChoice:
 
         Raises:
             DataError: there is none.
-            InputError: its ids are not the encoder's.
+            InputError: its ids are not the encoder's, or a model of the hub was given without one.
         """
+        if self.tokenizer is None and self.pretrained is not None and self._folder() is None:
+            raise InputError.of(
+                "tokenizer", "a folder with a tokenizer.json", "none", f"{self.pretrained} is no folder."
+            )
         found = Tokenizer.load(self.tokenizer or self._folder() or minilm())
-        words = int(encoder.config["architecture"].get("vocab_size", BERT_WORDS))
+        words = int(encoder.config["architecture"].get("vocab_size", _WORDS))
         if found.size > words or found.padding != encoder.padding:
             got = f"{found.size:,} words and padding {found.padding}"
             raise InputError.of("tokenizer", f"of at most {words:,} words with padding {encoder.padding}", got)
@@ -79,6 +84,3 @@ class TextEncoderChoice:
         if self.dropout is None:
             return architecture
         return {**architecture, "hidden_dropout_prob": self.dropout, "attention_probs_dropout_prob": self.dropout}
-
-
-BERT_WORDS = 30_522
