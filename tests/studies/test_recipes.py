@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
-from nestling.errors import InputError
+from nestling.data.tokens import Tokenizer
+from nestling.errors import DataError, InputError
 from nestling.evaluation import load_rows
+from nestling.models import MaskedLanguageModel, load
+from nestling.models.encoders.text import minilm
 from nestling.studies.recipes.command import names, recipe_of, run_recipe, told
 from nestling.studies.sharding import shard_tree
 from nestling.studies.watch import Silent
+from nestling.training.checkpoint import saved
 from tests.cli.command import here, nestling
 from tests.data.pictures import tree
 
 NAMES = names()
+DOCS = Path(__file__).parents[2] / "docs"
 SMALL = ["batch_size=8", "size=32", "workers=0", "precision=fp32", "val_fraction=0.2"]
+SHORT = ["batch_size=8", "length=16", "precision=fp32", "val_fraction=0.2"]
 CHANGES = {
     "imagenet_resnet50": [*SMALL, "encoder=resnet-18", "dims=8,512", "grow=24:32:1:3"],
     "imagenet_vit_b16": [*SMALL, "encoder=vit-s16", "dims=12,384"],
     "jft_vit_b16": [*SMALL, "encoder=vit-s16", "dims=12,384"],
+    "bert_base": [*SHORT, "dims=6,24"],
 }
 """What makes a recipe small enough for two cores; the soak test changes less."""
 
@@ -29,15 +42,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipes")
     tree(folder / "tree", classes=3, each=20)
     shard_tree(folder / "tree", folder / "shards", val_fraction=0.2, most=9, seed=0, watch=Silent())
+    (folder / "texts").mkdir()
+    for file in DOCS.glob("*.md"):  # real sentences
+        (folder / "texts" / f"{file.stem}.txt").write_text(file.read_text())
+    about = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    transformers.BertModel(transformers.BertConfig(**about)).save_pretrained(folder / "bert")
+    Tokenizer.load(minilm()).save(folder / "bert")
     return folder
 
 
-def _run(name: str, data: Path, out: Path, steps: int, changes: list[str]) -> None:
-    source = data / ("shards" if name.startswith("jft") else "tree")
-    settings = [f"data={source}", f"out={out}", f"steps={steps}", *changes]
-    _, rows = run_recipe(name, settings, resume=False, watch=Silent())
+def _source(name: str, data: Path) -> Path:
+    return data / {"jft_vit_b16": "shards", "bert_base": "texts"}.get(name, "tree")
+
+
+def _run(name: str, data: Path, out: Path, steps: int, changes: list[str], *, resume: bool = False) -> None:
+    settings = [f"data={_source(name, data)}", f"out={out}", f"steps={steps}", *changes]
+    _, rows = run_recipe(name, settings, resume=resume, watch=Silent())
     assert rows == load_rows((out / "rows.jsonl").read_text())
-    assert {row.metric for row in rows} == {"head_top1", "probe_top1", "1nn_top1"}
+    wanted = {"masked_top1"} if name == "bert_base" else {"head_top1", "probe_top1", "1nn_top1"}
+    assert {row.metric for row in rows} == wanted
 
 
 def test_every_recipe_has_a_case() -> None:
@@ -46,13 +69,66 @@ def test_every_recipe_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.soak] * n.startswith("imagenet")) for n in NAMES])
 def test_a_recipe_runs_end_to_end(name: str, data: Path, tmp_path: Path) -> None:
-    _run(name, data, tmp_path / "run", 3, CHANGES[name])
+    small = [f"pretrained={data / 'bert'}"] if name == "bert_base" else []
+    _run(name, data, tmp_path / "run", 3, [*CHANGES[name], *small])
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_runs_with_its_own_encoder(name: str, data: Path, tmp_path: Path) -> None:
-    _run(name, data, tmp_path / "run", 20, SMALL)
+    _run(name, data, tmp_path / "run", 20, SHORT if name == "bert_base" else SMALL)
+
+
+def test_words_go_on_from_a_checkpoint_to_the_same_model_which_can_be_used(data: Path, tmp_path: Path) -> None:
+    changes = [*CHANGES["bert_base"], f"pretrained={data / 'bert'}", "checkpoint_every=2"]
+    _run("bert_base", data, tmp_path / "whole", 6, changes)
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    for late in ("model/model.json", "rows.jsonl", saved(tmp_path / "again")[-1].name):
+        (tmp_path / "again" / late).unlink()
+    _run("bert_base", data, tmp_path / "again", 6, changes, resume=True)
+    one, other = (load(tmp_path / name / "model", MaskedLanguageModel) for name in ("whole", "again"))
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+    tokenizer = Tokenizer.load(tmp_path / "again" / "model")
+    ids = torch.from_numpy(tokenizer.read(["The [MASK] is what the house is built around."]))
+    words = other.words(ids, ids == tokenizer.mask)
+    assert words.shape == (2, 1)
+    assert all(tokenizer.reader.id_to_token(int(word)) for word in words[:, 0])
+
+
+@pytest.mark.soak
+def test_two_processes_train_on_words_and_go_on_to_the_same_model(data: Path, tmp_path: Path) -> None:
+    def two(out: str, *more: str) -> str:
+        changes = [*CHANGES["bert_base"], f"pretrained={data / 'bert'}", "checkpoint_every=2", "steps=6"]
+        return torchrun(
+            *("nestling", "recipe", "bert_base", *more, "--set", f"data={data / 'texts'}", f"out={tmp_path / out}"),
+            *changes,
+        )
+
+    assert "masked_top1" in two("whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    (tmp_path / "again" / "model" / "model.json").unlink()
+    saved(tmp_path / "again")[-1].unlink()
+    assert "masked_top1" in two("again", "--resume")
+    one, other = (load(tmp_path / name / "model", MaskedLanguageModel) for name in ("whole", "again"))
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def torchrun(*arguments: str) -> str:
+    """``-m ARGUMENTS`` by two processes; what they said."""
+    # By number, on the loopback: looking up the host's name can take minutes where there is no network.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *place, "--nproc-per-node", "2", "-m", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,12 +149,17 @@ def test_the_command_tells_and_runs(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("as_a_user")
-def test_what_cannot_be_set_is_one_sentence() -> None:
+def test_what_cannot_be_set_is_one_sentence(tmp_path: Path) -> None:
+    (words_ := tmp_path / "words.txt").write_text("a text")
     for name, settings, words in (
         ("imagenet_resnet50", [], "data must be set"),
         ("imagenet_resnet50", ["lrr=1"], "--set must be name=value"),
         ("imagenet_resnet50", ["lr=fast"], "lr must be a number"),
-        ("imagenet_resnet51", [], "recipe must be one of imagenet_resnet50"),
+        ("imagenet_resnet51", [], "recipe must be one of bert_base, imagenet_resnet50"),
+        ("bert_base", ["data=nowhere.txt"], "nowhere.txt does not exist"),
+        ("bert_base", [f"data={DOCS.parent / 'src'}"], "holds no file that ends in .txt"),
+        ("bert_base", [f"data={words_}", "encoder=bert-bse"], "encoder must be one of bert-base"),
+        ("bert_base", ["data=nowhere", "val_fraction=0"], "val_fraction must be between 0 and 1"),
     ):
-        with pytest.raises(InputError, match=words):
+        with pytest.raises((InputError, DataError), match=words):
             run_recipe(name, settings, resume=False, watch=Silent())

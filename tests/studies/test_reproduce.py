@@ -17,7 +17,8 @@ from nestling.evaluation import Row, read_rows
 from nestling.studies.reproduce.corruptions import CORRUPTIONS, noisy, pixelated, rotated, thicker, thinner
 from nestling.studies.reproduce.experiments import EXPERIMENTS
 from nestling.studies.reproduce.images import study_images
-from nestling.studies.reproduce.run import join, reproduce, show
+from nestling.studies.reproduce.publish import show
+from nestling.studies.reproduce.run import join, reproduce
 from nestling.studies.reproduce.section import Section, Table, by_prefix, lines_of
 from nestling.studies.reproduce.settings import Settings, get_settings
 from nestling.studies.watch import Silent

@@ -20,14 +20,23 @@ def reproduce(
         str,
         typer.Argument(
             help="linear, unseen-widths, adaptive-classification, retrieval, adaptive-retrieval, few-shot, classes, "
-            "robustness, ablations, rates, or all."
+            "robustness, ablations, rates; all, which is these; or masked-words."
         ),
     ],
     data: Annotated[
-        str, typer.Option(help="icons-600, icons-1500, or a folder of one folder per class.")
-    ] = "icons-600",
+        str | None,
+        typer.Option(
+            help="icons-600, icons-1500, or a folder of one folder per class; of masked-words a file or folder of "
+            "texts.  [default: icons-600, WordNet's glosses]"
+        ),
+    ] = None,
     scale: Annotated[str, typer.Option(help="full, or small: every row in minutes.")] = "full",
-    seeds: Annotated[int, typer.Option(help="Trainings of each model; from 3 on, two more at few dims.", min=1)] = 3,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Trainings of each model; from 3 on, two more at few dims.  [default: 3, of masked-words 1]", min=1
+        ),
+    ] = None,
     only_seed: Annotated[
         int | None,
         typer.Option(help="One of these trainings alone (0, 1, …), for several machines: --join makes one of them."),
@@ -45,13 +54,11 @@ def reproduce(
 
     Interrupted, it goes on where it was. Example: `nestling reproduce linear --scale small`
     """
-    from nestling.studies.reproduce.run import join as together
-    from nestling.studies.reproduce.run import reproduce as study
-    from nestling.studies.reproduce.settings import get_settings
+    from nestling.studies.reproduce.asked import Asked
+    from nestling.studies.reproduce.names import reproduce as study
 
     watch = ConsoleWatch()
-    if join:
-        together(name, join, out, watch=watch)
-    else:
-        study(name, get_settings(scale, data=data, seeds=seeds, only=only_seed), out, runs=runs, watch=watch)
+    parts = tuple(join or ())
+    asked = Asked(data=data, scale=scale, seeds=seeds, only=only_seed, join=parts, out=out, runs=runs)
+    study(name, asked, watch=watch)
     watch.say(f"\n  Report {out / 'index.html'} (rows beside it)")

@@ -12,8 +12,10 @@ from nestling.data.fashion_mnist import fashion_mnist
 from nestling.data.image_folder import ImageFolder, image_folder
 from nestling.data.images import Duplicates, LabelledImages, Split, duplicates_across, split
 from nestling.data.json_vectors import read_json_vectors
+from nestling.data.packing import pack, packed
 from nestling.data.picture_files import Growing, PictureFiles, PictureTree, all_pictures, picture_files
 from nestling.data.samples import Samples
+from nestling.data.texts import TextFiles, of_part, part_of, text_files
 from nestling.data.tokens import Tokenizer
 from nestling.data.tree import Unreadable
 from nestling.data.vectors import check_finite, load_labels, load_vectors, save_vectors
@@ -29,6 +31,7 @@ __all__ = [
     "PictureTree",
     "Samples",
     "Split",
+    "TextFiles",
     "Tokenizer",
     "Unreadable",
     "View",
@@ -40,9 +43,14 @@ __all__ = [
     "image_folder",
     "load_labels",
     "load_vectors",
+    "of_part",
+    "pack",
+    "packed",
+    "part_of",
     "picture_files",
     "read_json_vectors",
     "save_vectors",
     "split",
+    "text_files",
     "wordnet",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from nestling.errors import DataError, InputError, require_extra
+from nestling.files import write_file
 
 Progress = Callable[[int, int, str], object]
 _AT_ONCE = 4096  # texts
@@ -23,6 +24,7 @@ class Tokenizer:
     Attributes:
         reader: of the `tokenizers` library.
         padding, mask: ids that fill short texts and that hide a token.
+        first, last: ids that a text begins and ends with.
         special: ids that stand for no piece of a text.
         size: how many ids there are.
     """
@@ -30,6 +32,8 @@ class Tokenizer:
     reader: Any
     padding: int
     mask: int
+    first: int
+    last: int
     special: tuple[int, ...]
     size: int
 
@@ -38,7 +42,7 @@ class Tokenizer:
         """The tokenizer of a model's folder.
 
         Raises:
-            DataError: there is none, or it hides no tokens (it has no ``[MASK]`` or no ``[PAD]``).
+            DataError: there is none, or none that hides tokens (it lacks ``[PAD]``, ``[MASK]``, ``[CLS]``, ``[SEP]``).
             MissingExtraError: `tokenizers` is not installed.
         """
         path = Path(folder) / "tokenizer.json"
@@ -49,11 +53,31 @@ class Tokenizer:
         except Exception as error:  # the library raises nothing narrower
             raise DataError(f"{path} holds no tokenizer ({error}). Save the model's tokenizer there.") from error
         ids = {word: reader.token_to_id(word) for word in ("[PAD]", "[MASK]", "[CLS]", "[SEP]", "[UNK]")}
-        if ids["[PAD]"] is None or ids["[MASK]"] is None:
-            raise DataError(f"{path} has no [PAD] or no [MASK]. Take the tokenizer of a BERT-family model.")
+        lacking = [word for word in ("[PAD]", "[MASK]", "[CLS]", "[SEP]") if ids[word] is None]
+        if lacking:
+            raise DataError(f"{path} has no {' or '.join(lacking)}. Take the tokenizer of a BERT-family model.")
         reader.no_padding()
         special = tuple(sorted(value for value in ids.values() if value is not None))
-        return cls(reader, ids["[PAD]"], ids["[MASK]"], special, reader.get_vocab_size())
+        reader.no_truncation()
+        return cls(reader, ids["[PAD]"], ids["[MASK]"], ids["[CLS]"], ids["[SEP]"], special, reader.get_vocab_size())
+
+    def save(self, folder: Path | str) -> None:
+        """Write it where `load` finds it.
+
+        Raises:
+            DataError: the folder cannot be written.
+        """
+        write_file(Path(folder) / "tokenizer.json", self.text())
+
+    def text(self) -> str:
+        """All that decides how it reads, as JSON."""
+        self.reader.no_truncation()
+        return str(self.reader.to_str())
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, whole, without its first and last."""
+        self.reader.no_truncation()
+        return [each.ids for each in self.reader.encode_batch(list(texts), add_special_tokens=False)]
 
     def read(
         self, texts: Sequence[str], longest: int = 64, *, progress: Progress | None = None

@@ -9,6 +9,7 @@ from nestling.training.log import LogRow
 from nestling.training.masking import Masked, MaskedLanguageObjective, Masking
 from nestling.training.objective import ClassificationObjective, ContrastiveObjective, HeadObjective, Objective
 from nestling.training.schedule import learning_rate
+from nestling.training.token_feed import TokenFeed
 from nestling.training.worker_feed import Passage, WorkerFeed, in_order
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Objective",
     "Passage",
     "Progress",
+    "TokenFeed",
     "TrainConfig",
     "TrainResult",
     "WorkerFeed",

@@ -85,14 +85,15 @@ def about_run(settings: Settings, images: StudyImages) -> About:
         f"{images.name}: {len(images.train):,} training, {len(images.val):,} validation and "
         f"{len(images.test):,} test images of {len(images.classes)} classes"
     )
+    place = where(settings.few_dims_seeds)
+    return About(settings=settings, images=counts, fingerprint=images.fingerprint(), machines=(place,))
+
+
+def where(seeds: Sequence[int], minutes: float | None = None) -> str:
+    """What was run on this machine, and how long it took."""
     facts = machine() | ({"commit": known} if (known := commit()) else {})
-    where = " · ".join(f"{name} {value}" for name, value in facts.items())
-    return About(
-        settings=settings,
-        images=counts,
-        fingerprint=images.fingerprint(),
-        machines=(f"Seeds {_list(settings.few_dims_seeds)}: {where}",),
-    )
+    told = " · ".join(f"{name} {value}" for name, value in facts.items())
+    return f"Seeds {_list(seeds)}: {told}" + ("" if minutes is None else f" · {minutes:.0f} minutes")
 
 
 def in_words(about: About) -> str:

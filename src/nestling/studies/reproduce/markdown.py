@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nestling.studies.reproduce.about import About, command_of, in_words
 from nestling.studies.reproduce.section import Section, Table
-from nestling.studies.reproduce.settings import Settings
 
 
-def markdown(sections: Mapping[str, Section], about: About) -> str:
-    """Headings, claims, sentences and tables."""
-    head = ["# The paper's tables, reproduced", in_words(about), "\n".join(f"- {each}" for each in about.machines)]
-    parts = [_section(name, section, about.settings) for name, section in sections.items()]
+def markdown(sections: Mapping[str, Section], commands: Mapping[str, str], about: str, machines: Sequence[str]) -> str:
+    """Headings, claims, sentences and tables.
+
+    Args:
+        commands: name → what to type; about: the data, in words; machines: what ran where.
+    """
+    head = ["# The paper's tables, reproduced", about, "\n".join(f"- {each}" for each in machines)]
+    parts = [_section(section, commands[name]) for name, section in sections.items()]
     return "\n\n".join([*head, *parts]) + "\n"
 
 
-def _section(name: str, section: Section, settings: Settings) -> str:
+def _section(section: Section, command: str) -> str:
     return "\n\n".join(
         [
             f"## {section.title}",
-            f"The paper: {section.claim} `{command_of(name, settings)}`",
+            f"The paper: {section.claim} `{command}`",
             "\n".join(f"- {sentence}" for sentence in section.found),
             *(_table(table) for table in section.tables),
         ]

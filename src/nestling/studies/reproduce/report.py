@@ -9,34 +9,39 @@ from pathlib import Path
 from nestling.evaluation import Row
 from nestling.files import write_file
 from nestling.studies.page import html_page
-from nestling.studies.reproduce.about import About, command_of, in_words
 from nestling.studies.reproduce.section import Cell, Section, Table
-from nestling.studies.reproduce.settings import Settings
 
 
-def write_report(sections: Mapping[str, Section], rows: Mapping[str, Sequence[Row]], about: About, out: Path) -> None:
+def write_report(
+    sections: Mapping[str, Section],
+    rows: Mapping[str, Sequence[Row]],
+    commands: Mapping[str, str],
+    about: str,
+    machines: Sequence[str],
+    out: Path,
+) -> None:
     """Write ``index.html``, self-contained: every number of a table leads to its rows at the end of the section."""
     links = [f"<a href=#{name}>{html.escape(section.title)}</a>" for name, section in sections.items()]
-    head = f"<section><p>{html.escape(in_words(about))}</p><nav>{' · '.join(links)}</nav></section>"
-    body = "\n".join(_section(name, section, rows[name], about.settings) for name, section in sections.items())
-    machines = "<br>".join(html.escape(each) for each in about.machines)
+    head = f"<section><p>{html.escape(about)}</p><nav>{' · '.join(links)}</nav></section>"
+    body = "\n".join(_section(name, section, rows[name], commands[name]) for name, section in sections.items())
+    where = "<br>".join(html.escape(each) for each in machines)
     footer = (
-        f"<footer>{machines}<br>(minutes without what was trained before)<br>Kusupati et al., <i>Matryoshka "
+        f"<footer>{where}<br>(minutes without what was trained before)<br>Kusupati et al., <i>Matryoshka "
         "Representation Learning</i>, NeurIPS 2022.</footer>"
     )
     write_file(out / "index.html", html_page("Matryoshka representation learning, reproduced", head + body + footer))
 
 
-def _section(name: str, section: Section, rows: Sequence[Row], settings: Settings) -> str:
+def _section(name: str, section: Section, rows: Sequence[Row], command: str) -> str:
     sentences = "".join(f"<li>{html.escape(text)}</li>" for text in section.found)
-    command = html.escape(command_of(name, settings))
     return (
         f"<section id={name}><h2>{html.escape(section.title)}</h2>"
         f"<p><b>The paper:</b> {html.escape(section.claim)}</p>"
         + "".join(section.pictures)
         + (f"<p><b>Found here:</b></p><ul>{sentences}</ul>" if sentences else "")
         + "".join(_table(name, table) for table in section.tables)
-        + f"<p class=note>By <code>{command}</code>, which writes all rows to <a href={name}.jsonl>{name}.jsonl</a></p>"
+        + f"<p class=note>By <code>{html.escape(command)}</code>, which writes all rows to "
+        + f"<a href={name}.jsonl>{name}.jsonl</a></p>"
         + _rows(name, section, rows)
         + "</section>"
     )

@@ -10,14 +10,12 @@ from pathlib import Path
 from nestling.data.cache import data_folder
 from nestling.errors import InputError
 from nestling.evaluation import Row, read_rows, save_rows
-from nestling.files import write_file
 from nestling.studies.page import check_report_folder
-from nestling.studies.reproduce.about import About, about_run
+from nestling.studies.reproduce.about import About, about_run, command_of, in_words
 from nestling.studies.reproduce.differences import with_differences
 from nestling.studies.reproduce.experiments import EXPERIMENTS
 from nestling.studies.reproduce.images import study_images
-from nestling.studies.reproduce.markdown import markdown
-from nestling.studies.reproduce.report import write_report
+from nestling.studies.reproduce.publish import Found, publish
 from nestling.studies.reproduce.section import Section
 from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import Systems
@@ -25,7 +23,6 @@ from nestling.studies.reproduce.zoo import Zoo
 from nestling.studies.watch import Watch
 
 ALL = "all"
-_COLUMNS = 9  # that a terminal holds
 
 
 def names_of(name: str) -> list[str]:
@@ -73,7 +70,7 @@ def reproduce(
         rows[each] = with_differences(EXPERIMENTS[each].rows(systems), settings.nesting)
         save_rows(rows[each], out / f"{each}.jsonl")
     minutes = (time.monotonic() - started) / 60
-    return publish(rows, about.took(minutes), out, watch)
+    return _published(rows, about.took(minutes), out, watch)
 
 
 def join(name: str, folders: Sequence[Path], out: Path, *, watch: Watch) -> dict[str, Section]:
@@ -104,33 +101,15 @@ def join(name: str, folders: Sequence[Path], out: Path, *, watch: Watch) -> dict
     out.mkdir(parents=True, exist_ok=True)
     for each, found in rows.items():
         save_rows(found, out / f"{each}.jsonl")
-    return publish(rows, about, out, watch)
+    return _published(rows, about, out, watch)
 
 
-def publish(rows: Mapping[str, Sequence[Row]], about: About, out: Path, watch: Watch) -> dict[str, Section]:
-    """Tables on the terminal, the page and its text in the folder."""
-    sections = {each: EXPERIMENTS[each].section(found, about.settings) for each, found in rows.items() if found}
-    for section in sections.values():
-        show(section, watch)
-    write_report(sections, rows, about, out)
-    write_file(out / "results.md", markdown(sections, about))
+def _published(rows: Mapping[str, Sequence[Row]], about: About, out: Path, watch: Watch) -> dict[str, Section]:
+    found = {
+        each: Found(lines, EXPERIMENTS[each].section(lines, about.settings), command_of(each, about.settings))
+        for each, lines in rows.items()
+        if lines
+    }
+    publish(found, in_words(about), about.machines, out, watch)
     about.save(out)
-    return sections
-
-
-def show(section: Section, watch: Watch) -> None:
-    """Tables, those that fit a terminal, and sentences."""
-    watch.say(f"\n{section.title}")
-    for table in section.tables:
-        if not table.wide:
-            lines = [list(table.columns), *map(list, table.rows)]
-            if len(lines[0]) > max(_COLUMNS, len(lines)):  # on its side it fits
-                lines = [list(line) for line in zip(*lines, strict=True)]
-            watch.table(table.title, lines[0], lines[1:])
-    for sentence in section.found:
-        watch.say(f"  {sentence}")
-
-
-def known() -> Sequence[str]:
-    """The names that `reproduce` takes."""
-    return [*EXPERIMENTS, ALL]
+    return {name: each.section for name, each in found.items()}
