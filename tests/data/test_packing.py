@@ -51,6 +51,7 @@ def test_a_short_text_is_never_cut_and_a_long_one_fills_its_row(tokenizer: Token
         [3, 5],
         [5],
     ]
+    assert [list(map(len, _texts(row, tokenizer))) for row in pack([five, five], tokenizer, LENGTH)] == [[5], [5]]
     assert [list(map(len, _texts(row, tokenizer))) for row in pack([three, twelve], tokenizer, LENGTH)] == [
         [3, 6],
         [6],

@@ -111,10 +111,11 @@ def test_a_second_time_nothing_is_trained_and_another_setting_is_another_model(
     with pytest.raises(CheckpointError, match="is damaged"):
         run(settings, Asked(out=tmp_path, runs=done / "runs"), watch=Silent())
     kept.write_text('{"format": 1}')
-    changed, watch = replace(settings, share=0.3, nesting=Nesting((3, 12))), Collected()
+    changed, watch = replace(settings, share=0.3), Collected()
     Models(done / "runs", study_words(changed, watch), changed, watch).prepare()
     assert [text.split(",")[0] for text in watch.said] == [
-        *(f"Model {i} of 3: {name}" for i, name in ((1, "MRL-E"), (2, "FF-12"), (3, "FF-3")))
+        "Model 1 of 4: MRL-E",
+        *(f"Model {i} of 4: FF-{m}" for i, m in ((2, 12), (3, 6), (4, 3))),
     ]
     assert "train MRL-E, seed 0" in watch.steps
 

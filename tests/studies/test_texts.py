@@ -65,14 +65,16 @@ def test_every_model_is_asked_for_the_same_words(tmp_path: Path) -> None:
     assert np.array_equal(told.words, other.words)
     assert np.array_equal(told.rows, other.rows)
     assert seen == [32, 64, 70]
-    generator, right = torch.Generator().manual_seed(1), list[np.ndarray]()
+    generator, right, where = torch.Generator().manual_seed(1), list[np.ndarray](), list[int]()
     for at in (0, 32, 64):
         masked = masking(torch.from_numpy(rows[at : at + 32].astype(np.int64)), generator)
         with torch.inference_mode():
             x = model(masked.ids, masked.hidden)
             said = [(x[:, :m] @ model.decoder[:, :m].T + model.bias).argmax(1) for m in NESTING]
+        where += [at + i for i, row in enumerate(masked.hidden) for one in row if one]
         right.append(np.stack([(one == masked.words).numpy() for one in said]))
     assert np.array_equal(told.right, np.concatenate(right, axis=1))
+    assert told.rows.tolist() == where
     assert not model.training
 
 
