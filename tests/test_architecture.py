@@ -30,7 +30,7 @@ BELOW: dict[str, set[str]] = {
     "training": {"losses", "models", "data"},
     "baselines": {"training", "models", "evaluation", "principal"},
     "adaptor": {"losses", "search", "training", "principal"},
-    "integrations": {"models", "evaluation"},
+    "integrations": {"models", "evaluation", "adaptor"},
     "studies": {"baselines", "integrations", "adaptor"},
     "cli": {"studies"},
 }

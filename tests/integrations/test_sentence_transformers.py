@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from nestling import Nesting, truncate
+from nestling import MatryoshkaAdaptor, Nesting, truncate
 from nestling.errors import DataError, InputError, ShapeError
 from nestling.integrations import NestedContrastiveLoss, export_sentence_transformers
+from tests.cli.command import here, refused
 
 library: Any = pytest.importorskip("sentence_transformers")
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghij")]
@@ -41,8 +42,11 @@ def model(folder: Path) -> Any:
     return library.SentenceTransformer(str(folder), device="cpu").eval()
 
 
-def rotation(d: int = 16) -> np.ndarray:
-    return np.linalg.qr(np.random.default_rng(0).normal(size=(d, d)))[0].astype(np.float32)
+def adaptor_of(kind: str, **changes: Any) -> MatryoshkaAdaptor:
+    """A map learnt for a few steps over vectors as wide as the model's."""
+    x = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    adaptor = MatryoshkaAdaptor(kind, nesting="4,8,16", steps=3, random_state=0, **changes)
+    return adaptor.fit_pairs(x, x + 0.1)
 
 
 @pytest.mark.parametrize("columns", [2, 4])
@@ -85,35 +89,48 @@ def test_the_librarys_trainer_trains_with_it(model: Any, tmp_path: Path) -> None
     assert float(after) < 0.7 * float(before)
 
 
-def test_a_folder_gives_our_vectors_at_every_prefix(folder: Path, model: Any, tmp_path: Path) -> None:
-    export_sentence_transformers(folder, tmp_path / "new", NESTING, matrix=rotation())
-    whole = model.encode(ANCHORS) @ rotation()
+@pytest.mark.parametrize("kind", ["rotation", "residual"])
+def test_a_folder_gives_our_vectors_at_every_prefix(folder: Path, model: Any, tmp_path: Path, kind: str) -> None:
+    adaptor = adaptor_of(kind)
+    export_sentence_transformers(folder, tmp_path / "new", adaptor=adaptor)
+    whole = adaptor.transform(model.encode(ANCHORS))
     for m in NESTING:
         loaded = library.SentenceTransformer(str(tmp_path / "new"), truncate_dim=m, device="cpu")
-        np.testing.assert_allclose(loaded.encode(ANCHORS, normalize_embeddings=True), truncate(whole, m), atol=1e-6)
+        np.testing.assert_allclose(loaded.encode(ANCHORS, normalize_embeddings=True), truncate(whole, m), atol=1e-5)
     config = json.loads((tmp_path / "new" / "config.json").read_text())
     assert (config["is_matryoshka"], config["matryoshka_dimensions"]) == (True, [4, 8, 16])
     assert "4, 8, 16 numbers" in (tmp_path / "new" / "README.md").read_text()
     again = tmp_path / "again"
-    export_sentence_transformers(tmp_path / "new", again, NESTING)
+    export_sentence_transformers(tmp_path / "new", again, nesting=NESTING)
     vectors = library.SentenceTransformer(str(again), device="cpu").encode(ANCHORS)
-    np.testing.assert_allclose(vectors, truncate(whole, 16), atol=1e-6)
+    np.testing.assert_allclose(vectors, truncate(whole, 16), atol=1e-5)
     assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_the_command(folder: Path, tmp_path: Path) -> None:
+    adaptor_of("rotation").save(tmp_path / "adaptor")
+    words = ["export", tmp_path / "adaptor", "--to", "sentence-transformers", "--model", folder]
+    done = here(*words, "--out", tmp_path / "model")
+    assert done.returncode == 0, done.stderr
+    assert "truncate_dim=8" in done.stdout
+    assert (tmp_path / "model" / "modules.json").exists()
+    assert "is there already" in refused(here(*words, "--out", tmp_path / "model"))
+    assert "--model" in refused(here(*words[:4], "--out", tmp_path / "new"))
 
 
 def test_what_cannot_be_is_one_sentence(folder: Path, model: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nesting must be 16 wide"):
-        export_sentence_transformers(folder, tmp_path / "a", Nesting((4, 8)))
-    with pytest.raises(InputError, match=r"matrix must be \(16, 16\)"):
-        export_sentence_transformers(folder, tmp_path / "a", NESTING, matrix=rotation(8))
-    with pytest.raises(InputError, match="matrix must be orthogonal"):
-        export_sentence_transformers(folder, tmp_path / "a", NESTING, matrix=2 * rotation())
+        export_sentence_transformers(folder, tmp_path / "a", nesting=Nesting((4, 8)))
+    with pytest.raises(InputError, match="nesting must be given where there is no adaptor"):
+        export_sentence_transformers(folder, tmp_path / "a")
+    with pytest.raises(InputError, match="one map for both sides"):
+        export_sentence_transformers(folder, tmp_path / "a", adaptor=adaptor_of("residual", separate=True))
     with pytest.raises(DataError, match="is there already"):
-        export_sentence_transformers(folder, folder, NESTING)
+        export_sentence_transformers(folder, folder, nesting=NESTING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(DataError, match="cannot be read as a model of texts"):
-            export_sentence_transformers(tmp_path / "nothing", tmp_path / "a", NESTING)
+            export_sentence_transformers(tmp_path / "nothing", tmp_path / "a", nesting=NESTING)
     assert not (tmp_path / "a").exists()
     with pytest.raises(InputError, match="scale must be positive"):
         NestedContrastiveLoss(model, NESTING, scale=0.0)

@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nestling.adaptor import MatryoshkaAdaptor
+from nestling.adaptor.maps import Rotation
 from nestling.errors import DataError, InputError, ShapeError, require_extra
 from nestling.files import sync_folder
 from nestling.losses import contrastive
 from nestling.nesting import Nesting
-
-_ORTHOGONAL = 1e-4
 
 
 class NestedContrastiveLoss(nn.Module):
@@ -78,10 +78,10 @@ class NestedContrastiveLoss(nn.Module):
 
 
 def export_sentence_transformers(
-    source: Path | str, path: Path, nesting: Nesting, *, matrix: Float[np.ndarray, "d d"] | None = None
-) -> None:
-    """Write a folder that ``SentenceTransformer(path, truncate_dim=64)`` loads: the model of `source`, the matrix as a
-    dense layer behind it, and vectors of length one.
+    source: Path | str, path: Path, *, adaptor: MatryoshkaAdaptor | None = None, nesting: Nesting | None = None
+) -> Nesting:
+    """Write a folder that ``SentenceTransformer(path, truncate_dim=64)`` loads: the model of `source`, the adaptor as
+    dense layers behind it, and vectors of length one.
 
     ``encode(…, normalize_embeddings=True)`` then gives `nestling.truncate` of the same vectors; without it
     sentence-transformers cuts and leaves what remains shorter than one. The nesting stands in the model card, and in
@@ -90,29 +90,63 @@ def export_sentence_transformers(
     Args:
         source: a folder of sentence-transformers or transformers, or a name of the model hub.
         path: the new folder.
-        nesting: of the vectors; its width is the model's.
-        matrix: orthogonal, from the right: vectors become ``vectors @ matrix``. None leaves them.
+        adaptor: of the model's vectors, with one map for both sides. None leaves them.
+        nesting: of the vectors; the adaptor's when left out.
+
+    Returns:
+        The nesting.
 
     Raises:
-        InputError: the nesting or the matrix does not fit the model.
+        InputError: an adaptor or a nesting that does not fit the model, or neither.
         DataError: the source cannot be read, or the folder is not empty or cannot be written.
         MissingExtraError: sentence-transformers is not installed.
     """
     library: Any = require_extra("sentence_transformers")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise DataError(f"{path} is there already. Choose another folder.")
+    chosen = nesting if nesting is not None or adaptor is None else adaptor.nesting_
+    if chosen is None:
+        raise InputError.of("nesting", "given where there is no adaptor", None)
+    layers = [] if adaptor is None else _layers(adaptor)
     try:
         model = library.SentenceTransformer(str(source), device="cpu")
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{source} cannot be read as a model of texts ({_line(error)}).") from error
     width = _width(model)
-    if nesting.width != width or width is None:
-        raise InputError.of("nesting", f"{width} wide, as the model's vectors", nesting.width)
+    if chosen.width != width:
+        raise InputError.of("nesting", f"{width} wide, as the model's vectors", chosen.width)
     modules = [module for module in model if type(module).__name__ != "Normalize"]
-    if matrix is not None:
-        modules.append(_dense(matrix, width))
-    whole = library.SentenceTransformer(modules=[*modules, _parts().Normalize()], device="cpu")
-    _written(whole, path, nesting, Path(str(source)).name)
+    whole = library.SentenceTransformer(modules=[*modules, *layers, _parts().Normalize()], device="cpu")
+    _written(whole, path, chosen, Path(str(source)).name)
+    return chosen
+
+
+def _layers(adaptor: MatryoshkaAdaptor) -> list[nn.Module]:
+    """Dense layers that do what the adaptor's map does.
+
+    A residual map has a linear part beside its hidden layer; behind a ReLU x is max(0, x) - max(0, -x), so two dense
+    layers hold both.
+    """
+    if len(adaptor.maps_) > 1:
+        raise InputError.of("adaptor", "one map for both sides", "a map for each", "Learn it without --separate.")
+    found = adaptor.maps_[0]
+    if isinstance(found, Rotation):
+        return [_dense(found.matrix, None, nn.Identity())]
+    d = len(found.matrix)
+    eye, nothing = np.eye(d, dtype=np.float32), np.zeros(2 * d, np.float32)
+    first = np.concatenate([eye, -eye, found.into], axis=1), np.concatenate([nothing, found.into_bias])
+    second = np.concatenate([found.matrix, -found.matrix, found.out]), found.out_bias
+    return [_dense(*first, nn.ReLU()), _dense(*second, nn.Identity())]
+
+
+def _dense(matrix: np.ndarray, bias: np.ndarray | None, activation: nn.Module) -> nn.Module:
+    """x · matrix + bias."""
+    dense = _parts().Dense(*matrix.shape, bias=bias is not None, activation_function=activation)
+    with torch.no_grad():
+        dense.linear.weight.copy_(torch.from_numpy(np.ascontiguousarray(matrix.T)))
+        if bias is not None:
+            dense.linear.bias.copy_(torch.from_numpy(bias))
+    return dense
 
 
 def _width(model: Any) -> int | None:
@@ -127,18 +161,6 @@ def _parts() -> Any:
         return importlib.import_module("sentence_transformers.sentence_transformer.modules")
     except ImportError:
         return importlib.import_module("sentence_transformers.models")
-
-
-def _dense(matrix: np.ndarray, width: int) -> nn.Module:
-    given = np.asarray(matrix, np.float32)
-    if given.shape != (width, width):
-        raise InputError.of("matrix", f"({width}, {width}), as the model's vectors", f"shape {given.shape}")
-    if not np.allclose(given.T @ given, np.eye(width), atol=_ORTHOGONAL):
-        raise InputError.of("matrix", f"orthogonal to {_ORTHOGONAL}", "one that is not")
-    dense = _parts().Dense(width, width, bias=False, activation_function=nn.Identity())
-    with torch.no_grad():
-        dense.linear.weight.copy_(torch.from_numpy(np.ascontiguousarray(given.T)))
-    return dense
 
 
 def _written(model: Any, path: Path, nesting: Nesting, name: str) -> None:
