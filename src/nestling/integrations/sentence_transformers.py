@@ -127,9 +127,9 @@ def _layers(adaptor: MatryoshkaAdaptor) -> list[nn.Module]:
     A residual map has a linear part beside its hidden layer; behind a ReLU x is max(0, x) - max(0, -x), so two dense
     layers hold both.
     """
-    if len(adaptor.maps_) > 1:
+    found, *others = adaptor.maps_
+    if others:
         raise InputError.of("adaptor", "one map for both sides", "a map for each", "Learn it without --separate.")
-    found = adaptor.maps_[0]
     if isinstance(found, Rotation):
         return [_dense(found.matrix, None, nn.Identity())]
     d = len(found.matrix)
