@@ -124,7 +124,7 @@ def test_what_predict_and_export_refuse(run: Path, pictures: Path, tmp_path: Pat
     for message in (predict(accuracy=0.999), export(run, "--accuracy", 0.999)):
         assert "promisable with confidence 0.95, here at most 0." in message
         assert "of 72 items. Lower it." in message
-    assert "to must be one of onnx; got 'foo'." in export(run, "--to", "foo")
+    assert "to must be onnx for a run, sentence-transformers for an adaptor; got 'foo'." in export(run, "--to", "foo")
     assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
 
 

@@ -116,6 +116,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "model" / "modules.json").exists()
     assert "is there already" in refused(here(*words, "--out", tmp_path / "model"))
     assert "--model" in refused(here(*words[:4], "--out", tmp_path / "new"))
+    assert "sentence-transformers for an adaptor; got 'onnx'" in refused(here(*words[:2]))
 
 
 def test_what_cannot_be_is_one_sentence(folder: Path, model: Any, tmp_path: Path) -> None:

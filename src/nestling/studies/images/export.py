@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nestling.adaptor.store import DESCRIPTION
 from nestling.errors import InputError
 from nestling.evaluation.cascade import Cascade
 from nestling.integrations import export_onnx
@@ -49,7 +50,9 @@ def export_run(run: Path, out: Path | None, *, to: str, accuracy: float | None) 
         ExportError, DataError, MissingExtraError: as of `export_onnx`.
     """
     if to not in FORMATS:
-        raise InputError.of("to", f"one of {', '.join(FORMATS)}", repr(to))
+        raise InputError.of("to", "onnx for a run, sentence-transformers for an adaptor", repr(to))
+    if (run / DESCRIPTION).exists():
+        raise InputError.of("to", "sentence-transformers for an adaptor", repr(to), "Name its model too: --model.")
     trained = TrainedRun.open(run)
     cascade = None if accuracy is None else trained.cascade(accuracy)
     view, path = trained.reading.view(), run / f"model.{to}" if out is None else out
