@@ -20,7 +20,7 @@ from nestling import MatryoshkaAdaptor
 from nestling.adaptor.learning import _Judge
 from nestling.errors import InputError, NestingError, ShapeError
 from nestling.losses import NestedLoss
-from nestling.principal import principal_directions
+from nestling.principal import directions_of, principal_directions
 from nestling.training import Objective
 from tests.adaptor.toy import DIMS, WIDTH, adaptor, one_nn, recall, unit, vectors
 
@@ -298,3 +298,19 @@ def test_transform_needs_no_torch_and_fit_loads_it(tmp_path: Any) -> None:
     subprocess.run([sys.executable, "-c", APPLY, *names], check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), nt.truncate(made.transform(a), 4))
     assert DIMS[1] == 4
+
+
+def test_without_labels_long_prefixes_stay_principal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nestling.adaptor.objectives.SPREAD", 0.1)  # or PCA is what such clusters want
+    rng = np.random.default_rng(3)
+    centres = unit(rng.normal(size=(40, 48)))
+    x = (centres[rng.integers(0, 40, 800)] + 0.08 * rng.normal(size=(800, 48))).astype(np.float32)
+    found = MatryoshkaAdaptor(nesting=(8, 16, 32, 48), steps=40, temperature=0.1, random_state=0).fit(x)
+    principal = directions_of(x.astype(np.float64).T @ x)
+    learnt = found.maps_[0].matrix
+    for m, same in ((8, False), (16, False), (32, True), (48, True)):
+        within = np.linalg.svd(principal[:, :m].T @ learnt[:, :m], compute_uv=False)
+        assert (within.min() > 1 - 1e-5) == same, m
+    wide = MatryoshkaAdaptor(nesting=(32, 48), steps=10, random_state=0).fit(x)
+    assert wide.n_steps_ == 0
+    assert np.allclose(wide.maps_[0].matrix, principal, atol=1e-6)

@@ -27,8 +27,9 @@ def cosine(x: torch.Tensor, y: torch.Tensor, m: int) -> float:
 
 def turned(objective: NeighbourRotation | PairRotation) -> torch.Tensor:
     with torch.no_grad():
-        objective.turn.skew.copy_(0.4 * drawn(6, 6, seed=5))
-        return objective.turn()
+        small = objective.turn()
+        objective.turn.skew.copy_(0.4 * drawn(len(small), len(small), seed=5))
+        return torch.block_diag(objective.turn(), torch.eye(6 - len(small)))
 
 
 def test_cosines_of_all_prefixes() -> None:
@@ -39,8 +40,9 @@ def test_cosines_of_all_prefixes() -> None:
                 assert found[i, j] == pytest.approx(cosine(x[i], y[j], m), abs=1e-5)
 
 
-def test_the_divergence_of_neighbours() -> None:
-    objective = NeighbourRotation(SHORT, 6, 0.3)
+@pytest.mark.parametrize("first", [4, 6])
+def test_the_divergence_of_neighbours(first: int) -> None:
+    objective = NeighbourRotation(SHORT, 6, 0.3, first)
     turn = turned(objective)
     with torch.no_grad():
         objective.scales.copy_(torch.tensor([1.0, 0.5]))

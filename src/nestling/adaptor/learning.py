@@ -20,6 +20,7 @@ from nestling.training.rotation import RotationObjective
 
 _LOOKS = 20  # at the held-out batch
 SHARES = (0.1, 0.05, 0.01)  # of near similarities, of all, of where the map began; a ranking loss counts one
+_TURNED, _TURNED_SHARE = 32, 6  # without labels or pairs: numbers at least, or this part of the width
 _PASSES = 40  # over few rows, at most
 
 
@@ -44,7 +45,8 @@ def learnt(
     steps = 0
     if given is not None and turns:
         rotation, steps = _rotation(given, material, start, settings, phases)
-        start = start @ rotation.T
+        start = start.copy()
+        start[:, : len(rotation)] @= rotation.T
     if given is None or not bends:
         return (Rotation(start.astype(np.float32)),), steps
     maps, more = _residual(given, material, start, settings, phases.next())
@@ -53,16 +55,24 @@ def learnt(
 
 def _rotation(
     given: Feeds, material: Material, start: Float[np.ndarray, "d d"], settings: Settings, phases: Phases
-) -> tuple[Float[np.ndarray, "d d"], int]:
-    """R in float64, behind the start; rows turn as x · Rᵀ."""
+) -> tuple[Float[np.ndarray, "t t"], int]:
+    """R in float64, behind the start; rows turn as x · Rᵀ, by their first numbers if R is smaller."""
     width = len(start)
     short = Nesting(tuple(m for m in settings.nesting if m < width))
     rate = settings.rate if settings.kind == "rotation" else rotation_rate(material.kind)
     length = mean_length(material.x)
     if material.kind == "labels":  # numbers of about one, as a head likes them
         return _by_heads(given.turned(start, length / np.sqrt(width)), material, short, settings, rate, phases)
-    objective = (PairRotation if material.kind == "pairs" else NeighbourRotation)(short, width, settings.temperature)
-    steps = _trained(objective, given.turned(start, length), settings, rate, phases.next())
+    told = phases.next()
+    if material.kind == "pairs":
+        objective = PairRotation(short, width, settings.temperature)
+    else:
+        turned = min(width, max(_TURNED, width // _TURNED_SHARE))
+        dims = tuple(m for m in short if m < turned)
+        if not dims:
+            return np.eye(1), 0
+        objective = NeighbourRotation(Nesting(dims), width, settings.temperature, turned)
+    steps = _trained(objective, given.turned(start, length), settings, rate, told)
     return objective.turn.double()().detach().numpy(), steps
 
 
