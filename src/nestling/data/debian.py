@@ -1,4 +1,4 @@
-"""Files of a Debian package, without root and with nothing installed."""
+"""Files of a Debian package and the archive's lists, without root and with nothing installed."""
 
 from __future__ import annotations
 
@@ -36,6 +36,36 @@ def unpacked_package(package: str, megabytes: int, say: Say) -> Generator[Path]:
         yield folder / "unpacked"
 
 
+@contextlib.contextmanager
+def archive_lists(say: Say) -> Generator[Path]:
+    """A temporary folder with the archive's lists, ``*_Packages``, and English descriptions, ``*_Translation-en``.
+
+    Raises:
+        DataError: there is no apt-get, or it reaches no archive.
+    """
+    if not shutil.which("apt-get"):
+        raise DataError("apt-get is not on this machine.")
+    say("Fetching Debian's package lists with their descriptions (16 MB)")
+    with tempfile.TemporaryDirectory(prefix="nestling-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        _fetch_lists(folder, "en")
+        if not list((folder / "lists").glob("*_Translation-en")):
+            raise DataError("apt-get fetched no descriptions.")
+        yield folder / "lists"
+
+
+def _fetch_lists(folder: Path, languages: str) -> list[str]:
+    """Fetch the archive's lists into ``folder/lists``; the options by which apt-get finds them there."""
+    lists = folder / "lists"
+    (lists / "partial").mkdir(parents=True)  # apt-get makes it only where it expects it
+    found = ["-o", f"Dir::Cache={folder / 'cache'}", "-o", f"Dir::State::Lists={lists}"]
+    wanted = ["-o", f"Acquire::Languages={languages}", "-o", "Acquire::GzipIndexes=false"]
+    with contextlib.suppress(DataError):  # one broken source of several fails the whole update
+        _run(["apt-get", *found, *wanted, "update"], folder)
+    return found
+
+
 def _download(package: str, folder: Path, say: Say) -> None:
     """With the machine's package lists, and where it has none (a fresh container) with private ones."""
     cache = ["-o", f"Dir::Cache={folder / 'cache'}"]
@@ -44,12 +74,7 @@ def _download(package: str, folder: Path, say: Say) -> None:
         return
     except DataError:
         say("The machine's package lists do not have it; fetching private ones")
-    lists = folder / "lists"
-    (lists / "partial").mkdir(parents=True)  # apt-get makes it only where it expects it
-    private = [*cache, "-o", f"Dir::State::Lists={lists}", "-o", "Acquire::Languages=none"]
-    with contextlib.suppress(DataError):  # one broken source of several fails the whole update
-        _run(["apt-get", *private, "update"], folder)
-    _run(["apt-get", *private, "download", package], folder)
+    _run(["apt-get", *_fetch_lists(folder, "none"), "download", package], folder)
 
 
 def _run(command: list[str], folder: Path) -> None:

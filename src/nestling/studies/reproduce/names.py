@@ -27,7 +27,10 @@ class Study(Protocol):
         ...
 
 
-OTHERS: Mapping[str, str] = {"masked-words": "nestling.studies.masked_words.study"}
+OTHERS: Mapping[str, str] = {
+    "masked-words": "nestling.studies.masked_words.study",
+    "text-retrieval": "nestling.studies.text_retrieval.study",
+}
 """Name → module, loaded when it is asked for."""
 
 
