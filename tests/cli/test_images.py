@@ -143,6 +143,23 @@ def test_shards_are_written_trained_on_finished_and_encoded(pictures: Path, tmp_
     assert set(np.load(tmp_path / "vectors" / "val-labels.npy").tolist()) == set(SHAPES)
 
 
+def test_what_datasets_saved_is_trained_on_finished_and_encoded(pictures: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    made = datasets.load_dataset("imagefolder", data_dir=str(pictures), split="train", cache_dir=str(tmp_path / "hf"))
+    made.train_test_split(0.1, seed=0).save_to_disk(tmp_path / "saved")
+    out, images = tmp_path / "run", ("--images", tmp_path / "saved")
+    done = here("train", *images, "--out", out, *STREAM, "--steps", 6, "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    assert "162 training and 19 validation images, 3 classes" in done.stdout
+    assert "head_top1" in done.stdout
+    assert here("finish", out, *images, "--epochs", 2).returncode == 0
+    message = refused(here("encode", out, images[1], "--out", tmp_path / "all.parquet"))
+    assert message.endswith(f"Name it, such as {images[1]}/train.")
+    done = here("encode", out, images[1] / "test", "--out", tmp_path / "all.parquet")
+    assert done.returncode == 0, done.stderr
+    assert len(load_vectors(tmp_path / "all.parquet")) == 19 - ("Skipped 1 unreadable" in done.stdout)
+
+
 def test_encoders_that_cannot_be_are_refused(pictures: Path, tmp_path: Path) -> None:
     message = refused(here("train", "--images", pictures, "--out", tmp_path / "a", "--encoder", "resnet-17"))
     assert "encoder must be one of compact, resnet-18" in message

@@ -17,7 +17,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train(
-    images: Annotated[str, typer.Option(help="One folder per class, or WebDataset shards; train/ and val/ or not.")],
+    images: Annotated[
+        str,
+        typer.Option(help="One folder per class, WebDataset shards or what `datasets` saved; train/ and val/ or not."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/images"),
     dims: Annotated[str, typer.Option(help="The prefixes; the largest is the width.")] = "8,16,32,64,128,256",
     tied: Annotated[bool, typer.Option("--tied", help="MRL-E: one head, sliced.")] = False,

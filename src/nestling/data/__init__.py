@@ -13,8 +13,10 @@ from nestling.data.image_folder import ImageFolder, image_folder
 from nestling.data.images import Duplicates, LabelledImages, Split, duplicates_across, split
 from nestling.data.json_vectors import read_json_vectors
 from nestling.data.packing import pack, packed
+from nestling.data.packages import Packages, packages
 from nestling.data.picture_files import Growing, PictureFiles, PictureTree, all_pictures, picture_files
 from nestling.data.samples import Samples
+from nestling.data.saved_pictures import SavedPictures, is_saved, saved_pictures
 from nestling.data.texts import TextFiles, of_part, part_of, text_files
 from nestling.data.tokens import Tokenizer
 from nestling.data.tree import Unreadable
@@ -27,9 +29,11 @@ __all__ = [
     "Growing",
     "ImageFolder",
     "LabelledImages",
+    "Packages",
     "PictureFiles",
     "PictureTree",
     "Samples",
+    "SavedPictures",
     "Split",
     "TextFiles",
     "Tokenizer",
@@ -43,13 +47,16 @@ __all__ = [
     "image_folder",
     "load_labels",
     "load_vectors",
+    "is_saved",
     "of_part",
     "pack",
+    "packages",
     "packed",
     "part_of",
     "picture_files",
     "read_json_vectors",
     "save_vectors",
+    "saved_pictures",
     "split",
     "text_files",
     "wordnet",

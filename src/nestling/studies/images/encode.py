@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nestling.data import PictureFiles, all_pictures, save_vectors
-from nestling.data.shards import Shards, is_shards, open_shards
+from nestling.data import all_pictures, is_saved, save_vectors, saved_pictures
+from nestling.data.shards import is_shards, open_shards
+from nestling.errors import InputError
 from nestling.studies.images.reading import Reading
 from nestling.studies.images.run import encoding, model_of
 from nestling.studies.images.source import open_pictures
@@ -23,7 +24,7 @@ def is_vector_file(out: Path) -> bool:
 def encode_to_file(
     run: Path, data: str, out: Path, *, strict: bool, workers: int | None, watch: Watch
 ) -> tuple[Path, ...]:
-    """Write the vectors of all pictures of a tree of any form, or of shards, as `encode_stream` does.
+    """Write the vectors of all pictures of a tree, of shards or of a saved data set, as `encode_stream` does.
 
     Returns:
         The files written; none in all but the first of several processes.
@@ -35,7 +36,11 @@ def encode_to_file(
     model = model_of(run)
     view = Reading.of_run(run, model.encoder).view()
     if is_shards(data):
-        samples: PictureFiles | Shards = open_shards(data, view, strict=strict)
+        samples = open_shards(data, view, strict=strict)
+    elif is_saved(data):
+        samples, more = saved_pictures(data, view, val_fraction=0, strict=strict)
+        if more is not None:
+            raise InputError.of("data", "one part of what was saved", data, f"Name it, such as {data}/train.")
     else:
         samples = all_pictures(data, view, strict=strict)
     watch.say(f"{len(samples):,} images")

@@ -20,7 +20,7 @@ import torch
 from accelerate import PartialState
 from jaxtyping import Float32, Int64
 
-from nestling.data import PictureFiles
+from nestling.data import PictureFiles, SavedPictures
 from nestling.data.cache import data_folder
 from nestling.data.shards import Shards
 from nestling.errors import CheckpointError, ChecksumError, InputError
@@ -32,6 +32,7 @@ from nestling.studies.images.stream import Vectoriser, stream_vectors
 from nestling.studies.watch import Watch
 from nestling.training.lock import waiting
 
+Stored = PictureFiles | Shards | SavedPictures
 CHUNK = 2048
 """Pictures whose features are lost by a kill, at most."""
 _ABOUT, _FORMAT = "about.json", 1
@@ -75,7 +76,7 @@ def frozen_features(
     train, val = _samples(found.train), _samples(found.val)
     encoder.requires_grad_(False).eval()
 
-    def kept(samples: PictureFiles | Shards) -> _Kept:
+    def kept(samples: Stored) -> _Kept:
         return _Kept.of(samples, encoder, workers=workers, watch=watch, chunk=chunk)
 
     if isinstance(train, PictureFiles) and isinstance(val, PictureFiles):
@@ -84,12 +85,12 @@ def frozen_features(
     return kept(train).part(None, found.classes), kept(val).part(None, found.classes)
 
 
-def feature_folder(samples: PictureFiles | Shards, encoder: Encoder) -> Path:
+def feature_folder(samples: Stored, encoder: Encoder) -> Path:
     """Where the features of these pictures by this encoder are kept."""
     found = hashlib.sha256(_identity(encoder).encode())
     view = samples.view  # what it would draw in training is no part of it
     found.update(f"\n{view.side} {view.channels} {view.inside} {samples.classes}\n".encode())
-    for path in samples.paths if isinstance(samples, PictureFiles) else samples.names:
+    for path in _origins(samples):
         found.update(f"{path} {_stamp(path)}\n".encode())
     return data_folder() / "features" / found.hexdigest()[:24]
 
@@ -101,9 +102,7 @@ class _Kept:
     classes: np.ndarray
 
     @classmethod
-    def of(
-        cls, samples: PictureFiles | Shards, encoder: Encoder, *, workers: int | None, watch: Watch, chunk: int
-    ) -> _Kept:
+    def of(cls, samples: Stored, encoder: Encoder, *, workers: int | None, watch: Watch, chunk: int) -> _Kept:
         """Compute what is not there, then map it."""
         folder = feature_folder(samples, encoder)
         state = PartialState(cpu=not torch.accelerator.is_available())
@@ -135,10 +134,19 @@ class _Kept:
         return Features(self.vectors, rows, np.array([number[str(name)] for name in self.classes[rows]], np.int64))
 
 
-def _samples(part: Part | None) -> PictureFiles | Shards:
+def _origins(samples: Stored) -> tuple[str, ...]:
+    """The files, and of those that hold several pictures which."""
+    if isinstance(samples, PictureFiles):
+        return samples.paths
+    if isinstance(samples, Shards):
+        return samples.names
+    return (*samples.files, f"rows {zlib.crc32(samples.rows.tobytes())}")
+
+
+def _samples(part: Part | None) -> Stored:
     if part is None:
         raise InputError.of("val_fraction", "above 0 when there is no val folder", 0)
-    if not isinstance(part, Streamed) or not isinstance(part.samples, PictureFiles | Shards):
+    if not isinstance(part, Streamed) or not isinstance(part.samples, Stored):
         raise InputError.of("the pictures", "read one after another for a frozen encoder", "pictures in memory")
     return part.samples
 

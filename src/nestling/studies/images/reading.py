@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nestling.data import Growing, View
+from nestling.data import Growing, View, is_saved
 from nestling.data.shards import is_shards
 from nestling.errors import CheckpointError, InputError
 from nestling.files import write_file
@@ -83,18 +83,18 @@ def reading_of(
     grow: str | None = None,
     workers: int | None = None,
 ) -> Reading:
-    """How a source is read: streamed if it is shards, or large pictures, or if anything says so.
+    """How a source is read: streamed if it is shards or saved by `datasets`, pictures are large, or anything says so.
 
     Raises:
         InputError: `grow` is not like ``160:192:29:34``.
     """
-    large = size > IN_MEMORY
+    large, packed = size > IN_MEMORY, is_shards(source) or is_saved(source)
     return Reading(
         size=size,
         channels=channels,
         val_fraction=val_fraction,
         seed=seed,
-        streamed=large or is_shards(source) or crop is not None or grow is not None or workers is not None,
+        streamed=large or packed or crop is not None or grow is not None or workers is not None,
         inside=_CUSTOMARY if large else 1.0,
         crop=crop,
         flip=flip,

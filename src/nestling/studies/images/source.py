@@ -12,7 +12,16 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
-from nestling.data import ImageFolder, LabelledImages, PictureTree, Samples, image_folder, picture_files
+from nestling.data import (
+    ImageFolder,
+    LabelledImages,
+    PictureTree,
+    Samples,
+    image_folder,
+    is_saved,
+    picture_files,
+    saved_pictures,
+)
 from nestling.data.shards import Shards, is_shards, open_shards
 from nestling.errors import InputError
 from nestling.studies.images.reading import Reading
@@ -119,13 +128,17 @@ class Pictures:
 
 
 def open_pictures(source: str, reading: Reading, *, strict: bool, workers: int | None, watch: Watch) -> Pictures:
-    """A tree of one folder per class, or shards, with or without ``train`` and ``val`` inside; tells what was found.
+    """A tree of one folder per class, shards, or a folder that `datasets` saved; tells what was found.
+
+    Each with or without a part for validation.
 
     Raises:
-        DataError, InputError: as of `image_folder`, `picture_files` and `open_shards`.
+        DataError, InputError: as of `image_folder`, `picture_files`, `open_shards` and `saved_pictures`.
     """
     if is_shards(source):
         return _from_shards(source, reading, strict, workers, watch)
+    if is_saved(source):
+        return _saved(source, reading, strict, workers, watch)
     if reading.streamed:
         found = picture_files(
             source,
@@ -187,6 +200,20 @@ def tell_faults(faults: tuple[str, ...], watch: Watch) -> None:
 
 def _tell(train: int, val: int, classes: int, watch: Watch) -> None:
     watch.say(f"{train:,} training and {val:,} validation images, {classes} classes")
+
+
+def _saved(source: str, reading: Reading, strict: bool, workers: int | None, watch: Watch) -> Pictures:
+    train, val = saved_pictures(
+        source,
+        reading.view(),
+        growing=reading.growing,
+        val_fraction=reading.val_fraction,
+        seed=reading.seed,
+        strict=strict,
+    )
+    _tell(len(train), 0 if val is None else len(val), len(train.classes), watch)
+    held = None if val is None else Streamed(val, workers, watch)
+    return Pictures(train.classes, Streamed(train, workers, watch), held)
 
 
 def _from_shards(source: str, reading: Reading, strict: bool, workers: int | None, watch: Watch) -> Pictures:

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from nestling.data import part_of, wordnet
+from nestling.data import packages, part_of, wordnet
 from nestling.data.icons import IconPart, icons
-from nestling.data.packages import packages
 from nestling.nesting import Nesting
 from nestling.studies.text_retrieval.encoders import Encoder, encoder_of
 from nestling.studies.text_retrieval.settings import GLOSSES, PACKAGES, PARTS, Settings
