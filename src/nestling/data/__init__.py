@@ -12,8 +12,8 @@ from nestling.data.fashion_mnist import fashion_mnist
 from nestling.data.image_folder import ImageFolder, image_folder
 from nestling.data.images import Duplicates, LabelledImages, Split, duplicates_across, split
 from nestling.data.json_vectors import read_json_vectors
-from nestling.data.packing import pack, packed
 from nestling.data.packages import Packages, packages
+from nestling.data.packing import pack, packed
 from nestling.data.picture_files import Growing, PictureFiles, PictureTree, all_pictures, picture_files
 from nestling.data.samples import Samples
 from nestling.data.saved_pictures import SavedPictures, is_saved, saved_pictures
