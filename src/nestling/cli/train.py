@@ -18,14 +18,26 @@ def add_to(app: typer.Typer) -> None:
 
 def train(
     images: Annotated[
-        str,
+        str | None,
         typer.Option(help="One folder per class, WebDataset shards or what `datasets` saved; train/ and val/ or not."),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/images"),
-    dims: Annotated[str, typer.Option(help="The prefixes; the largest is the width.")] = "8,16,32,64,128,256",
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            help="Texts instead: .jsonl, .csv, .tsv or .parquet with columns query and document, or a BEIR folder."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/images, runs/pairs]")] = None,
+    dims: Annotated[
+        str | None,
+        typer.Option(help="The prefixes; the largest is the width.  [default: 8,16,32,64,128,256; texts: 8 … all]"),
+    ] = None,
     tied: Annotated[bool, typer.Option("--tied", help="MRL-E: one head, sliced.")] = False,
     encoder: Annotated[
-        str | None, typer.Option(help="compact, resnet-18|50, vit-b16|s16 or efficientnet-lite0.")
+        str | None,
+        typer.Option(
+            help="compact, resnet-18|50, vit-b16|s16 or efficientnet-lite0; texts: minilm, a folder or a name."
+        ),
     ] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="Weights to begin with: a folder, a hub's name, or `package`.")
@@ -60,13 +72,21 @@ def train(
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     accumulate: Annotated[int, typer.Option(help="Parts of a batch that are computed one after the other.", min=1)] = 1,
     fsdp: Annotated[bool, typer.Option("--fsdp", help="Processes share the model instead of copying it.")] = False,
+    query_prompt: Annotated[str, typer.Option(help="With --pairs: put before every query.")] = "",
+    doc_prompt: Annotated[str, typer.Option(help="With --pairs: put before every document.")] = "",
+    max_length: Annotated[int | None, typer.Option(help="With --pairs: tokens that texts are cut to.")] = None,
+    hard_negatives: Annotated[int, typer.Option(help="With --pairs: of each pair, found by an index.", min=0)] = 0,
+    margin: Annotated[float, typer.Option(help="Share of the answer's cosine that these must lie below it.")] = 0.05,
+    temperature: Annotated[float, typer.Option(help="With --pairs: of the InfoNCE.")] = 0.05,
+    chunk: Annotated[int, typer.Option(help="With --pairs: texts in memory at once.", min=1)] = 32,
+    compare: Annotated[bool, typer.Option(help="With --pairs: train plainly too, for the table.")] = True,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     checkpoint_every: Annotated[int, typer.Option(help="Steps.", min=1)] = 500,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON lines.")] = False,
 ) -> None:
-    """Train a nested classifier on your own images and measure every prefix.
+    """Train a nested classifier of your own images, or a nested encoder of your own texts, and measure every prefix.
 
     Where no encoder is named and the images are larger than 64 pixels, nested heads are learnt on the features of a
     frozen EfficientNet-Lite0, in minutes; `--unfreeze` trains on. Others are trained from nothing: images of up to 64
@@ -74,13 +94,71 @@ def train(
 
     Example: `nestling train --images photos/ --out runs/photos`; with weights of your choice:
     `nestling train --images photos/ --encoder efficientnet-lite0 --pretrained package --tune last --size 224`;
+    texts: `nestling train --pairs pairs.jsonl --encoder minilm --hard-negatives 2`;
     several processes: `torchrun --nproc-per-node 2 -m nestling train --images photos/`
     """
+    if (images is None) == (pairs is None):
+        raise InputError.of("train", "told --images or --pairs", "both" if images else "neither")
+    out = Path("runs/pairs" if images is None else "runs/images") if out is None else out
+    if out.is_file():
+        raise InputError.of("--out", "a folder", f"the file {out}")
     from nestling.nesting import Nesting
     from nestling.studies.images import ImageRun, choose, reading_of, train_frozen, train_images
     from nestling.training import TrainConfig
 
     watch = ConsoleWatch(quiet=as_json)
+    if pairs is not None:
+        from nestling.studies.pairs import PairRun, Prompts, train_pairs
+
+        for name, given in (("--pretrained", pretrained), ("--unfreeze", unfreeze), ("--size", size), ("--crop", crop)):
+            if given is not None:
+                raise InputError.of(name, "left out with --pairs", given)
+        epochs = 1 if epochs is None else epochs
+        tuning = TrainConfig(
+            epochs=epochs,
+            batch_size=128 if batch_size is None else batch_size,
+            lr=5e-5 if lr is None else lr,
+            optimizer=optimizer,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            label_smoothing=0.0,
+            precision=precision,
+            seed=seed,
+            checkpoint_every=checkpoint_every,
+            warmup_epochs=0.1 * epochs if warmup is None else warmup,
+            steps=steps,
+            accumulate=accumulate,
+            fsdp=fsdp,
+            augment=False,
+            clip_norm=None,
+        )
+        rows = train_pairs(
+            PairRun(
+                pairs=pairs,
+                out=out,
+                train=tuning,
+                nesting=None if dims is None else Nesting.parse(dims),
+                encoder="minilm" if encoder is None else encoder,
+                prompts=Prompts(query_prompt, doc_prompt),
+                longest=max_length,
+                held_out=val_fraction,
+                temperature=temperature,
+                chunk=chunk,
+                negatives=hard_negatives,
+                margin=margin,
+                compare=compare,
+            ),
+            resume=resume,
+            watch=watch,
+        )
+        if as_json:
+            for row in rows:
+                print_json(row)
+        elif rows:
+            watch.say(f"\nModel: {out / 'model'} (sentence-transformers)   rows: {out / 'rows.jsonl'}")
+        return
+    assert images is not None
+    dims = "8,16,32,64,128,256" if dims is None else dims
     choice = choose(
         images,
         encoder=encoder,
@@ -111,8 +189,6 @@ def train(
         fsdp=fsdp,
         flip=flip,
     )
-    if out.is_file():
-        raise InputError.of("--out", "a folder", f"the file {out}")
     run = ImageRun(
         images=images,
         out=out,

@@ -20,6 +20,7 @@ from nestling.adaptor.maps import Rotation
 from nestling.errors import DataError, InputError, ShapeError, require_extra
 from nestling.files import sync_folder
 from nestling.losses import contrastive
+from nestling.models.encoders.architecture import quiet
 from nestling.nesting import Nesting
 
 
@@ -109,7 +110,8 @@ def export_sentence_transformers(
         raise InputError.of("nesting", "given where there is no adaptor", None)
     layers = [] if adaptor is None else _layers(adaptor)
     try:
-        model = library.SentenceTransformer(str(source), device="cpu")
+        with quiet():
+            model = library.SentenceTransformer(str(source), device="cpu")
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{source} cannot be read as a model of texts ({_line(error)}).") from error
     width = _width(model)

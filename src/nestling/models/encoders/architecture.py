@@ -77,7 +77,7 @@ def pretrained(model: str, wanted: str, source: Path | str, **how: Any) -> tuple
         raise InputError.of("source", f"a {wanted} model", f"{source}, a {config.model_type} model")
     _check_sizes(config.to_diff_dict())
     try:
-        with _quiet(transformers.utils.logging):
+        with quiet():
             found, told = getattr(transformers, model).from_pretrained(
                 str(source), config=config, use_safetensors=True, local_files_only=here, output_loading_info=True, **how
             )
@@ -110,8 +110,9 @@ def _check_sizes(architecture: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _quiet(logging: Any) -> Iterator[None]:
-    """No bar and no report of tensors that we do not ask for, such as a pooler's."""
+def quiet() -> Iterator[None]:
+    """No bar of `transformers` and no report of tensors that we do not ask for, such as a pooler's."""
+    logging = require_extra("transformers").utils.logging
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

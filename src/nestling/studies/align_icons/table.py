@@ -44,8 +44,8 @@ def section(rows: Sequence[Row], settings: Settings) -> Section:
     panels = {metric: lines_of(rows, metric) for metric in _SHOWN}
     return Section(
         title="Pictures and captions in one nested space",
-        claim="ALIGN trained nested keeps at 12 dims what the plain model, cut to as many, has lost (k-NN 43.57 against "
-        "11.90); the gap of true and random pairs is wider at every prefix.",
+        claim="ALIGN trained nested keeps at 12 dims what the plain model, cut to as many, has lost (k-NN 43.57, "
+        "not 11.90); the gap of true and random pairs is wider at every prefix.",
         found=list(_sentences(rows, settings)),
         tables=tables,
         pictures=[

@@ -1,0 +1,188 @@
+"""Fine-tune nested, and plainly to compare; turn what came out; measure before and after; save."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from nestling.adaptor import MatryoshkaAdaptor
+from nestling.data.text_pairs import TextPairs, read_pairs
+from nestling.errors import InputError
+from nestling.evaluation import Row, save_rows
+from nestling.integrations import export_sentence_transformers
+from nestling.nesting import Nesting
+from nestling.studies.pairs.encoder import PairEncoder, Prompts
+from nestling.studies.pairs.measuring import Values, found_by, rows_of, tables
+from nestling.studies.pairs.mining import hard_negatives
+from nestling.studies.watch import Step, Watch
+from nestling.training import TrainConfig, fit
+from nestling.training.pairs import PairFeed, PairObjective
+
+BEFORE, PLAIN, NESTED, TURNED = "before", "plain fine-tuning", "nested", "nested, turned"
+_TURNED_BY = 50_000  # pairs that the rotation is learnt from, at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairRun:
+    """What to train, on which pairs.
+
+    Attributes:
+        pairs: a table or a folder, as of `read_pairs`; held_out: share of a table's documents that is measured on.
+        out: the run's folder: checkpoints of both trainings, ``model/``, ``adaptor/``, ``rows.jsonl``.
+        encoder: as of `PairEncoder`; prompts, longest: how texts are read.
+        nesting: the prefixes.
+        temperature: τ. chunk: texts that are encoded at once.
+        negatives: hard negatives of each pair, found by the encoder as it is; margin: as of `hard_negatives`.
+        compare: train plainly too.
+    """
+
+    pairs: str
+    out: Path
+    train: TrainConfig
+    nesting: Nesting | None = None
+    encoder: str = "minilm"
+    prompts: Prompts = Prompts()  # noqa: RUF009  it is frozen
+    longest: int | None = None
+    held_out: float = 0.05
+    temperature: float = 0.05
+    chunk: int = 32
+    negatives: int = 0
+    margin: float = 0.05
+    compare: bool = True
+
+
+def train_pairs(run: PairRun, *, resume: bool, watch: Watch) -> list[Row]:
+    """Read, mine, train, turn, save and measure.
+
+    Returns:
+        nDCG@10 and recall of the held-out queries before and after, at every prefix; empty in all but the first of
+        several processes.
+
+    Raises:
+        DataError, InputError: the pairs, the encoder or the settings do not do.
+        CheckpointError: the folder's run is of other settings, or damaged.
+        TrainingDivergedError: the loss became NaN or infinite.
+        ProcessLostError: another process of the run has ended.
+    """
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    learnt, asked = (_prompted(each, run.prompts) for each in read_pairs(run.pairs, held_out=run.held_out))
+    encoder = PairEncoder(run.encoder, run.longest)
+    nesting = Nesting.doubling(encoder.width) if run.nesting is None else run.nesting
+    if nesting.width > encoder.width:
+        raise InputError.of("--dims", f"at most the {encoder.width} of {run.encoder}", nesting.width)
+    nesting = nesting if nesting.width == encoder.width else Nesting((*nesting.dims, encoder.width))
+    watch.say(
+        f"{len(learnt):,} pairs to learn from; {len(asked.queries):,} queries are asked of {len(asked.documents):,} "
+        "documents that were held out"
+    )
+    found: dict[str, Values] = {}
+    if state.is_main_process:
+        found[BEFORE] = _measured(encoder, asked, nesting, BEFORE, watch)
+    targets = _targets(run, learnt, encoder, watch)
+    if run.compare:
+        plain = PairEncoder(run.encoder, run.longest)
+        _tuned(plain, Nesting((encoder.width,)), learnt, targets, run, run.out / "plain", resume, watch, PLAIN)
+        if state.is_main_process:
+            found[PLAIN] = _measured(plain, asked, nesting, PLAIN, watch)
+    _tuned(encoder, nesting, learnt, targets, run, run.out / "nested", resume, watch, NESTED)
+    if not state.is_main_process:
+        return []
+    found[NESTED] = _measured(encoder, asked, nesting, NESTED, watch)
+    adaptor = _turned(encoder, learnt, nesting, run.train.seed, watch)
+    found[TURNED] = _measured(encoder, asked, nesting, TURNED, watch, adaptor)
+    _save(encoder, adaptor, run.out)
+    rows = rows_of(found, nesting)
+    save_rows(rows, run.out / "rows.jsonl")
+    for title, columns, lines in tables(rows, nesting):
+        watch.table(title, columns, lines)
+    return rows
+
+
+def _prompted(pairs: TextPairs, prompts: Prompts) -> TextPairs:
+    return replace(
+        pairs,
+        queries=[prompts.query + text for text in pairs.queries],
+        documents=[prompts.document + text for text in pairs.documents],
+    )
+
+
+def _targets(run: PairRun, learnt: TextPairs, encoder: PairEncoder, watch: Watch) -> np.ndarray:
+    """(n, 1 + h) rows of documents: the answer, and hard negatives."""
+    if run.negatives == 0:
+        return learnt.pairs[:, 1:]
+    with watch.task("encode for hard negatives") as step:
+        sides = encoder.vectors(learnt.queries, step), encoder.vectors(learnt.documents, step)
+    with watch.task("hard negatives"):
+        more = hard_negatives(*sides, learnt.pairs, run.negatives, margin=run.margin, seed=run.train.seed)
+    return np.concatenate([learnt.pairs[:, 1:], more], axis=1)
+
+
+def _tuned(
+    encoder: PairEncoder,
+    nesting: Nesting,
+    learnt: TextPairs,
+    targets: np.ndarray,
+    run: PairRun,
+    folder: Path,
+    resume: bool,
+    watch: Watch,
+    name: str,
+) -> None:
+    texts = [*learnt.queries, *learnt.documents]
+    objective = PairObjective(encoder, texts, nesting, temperature=run.temperature, chunk=run.chunk)
+    with watch.task(f"train {name}") as step:
+        fit(
+            objective,
+            PairFeed(learnt.pairs[:, 0], targets + len(learnt.queries), texts),
+            run.train,
+            folder=folder,
+            resume=resume,
+            progress=partial(_report, step),
+        )
+    encoder.cpu()
+
+
+def _report(step: Step, done: int, total: int, loss: float, pairs_per_s: float, lr: float, seconds_left: float) -> None:
+    del lr, seconds_left  # the bar knows its own time left
+    step(done, total, f"loss {loss:5.2f} {pairs_per_s:,.1f} pairs/s")
+
+
+def _measured(
+    encoder: PairEncoder,
+    asked: TextPairs,
+    nesting: Nesting,
+    name: str,
+    watch: Watch,
+    adaptor: MatryoshkaAdaptor | None = None,
+) -> Values:
+    with watch.task(f"measure {name}") as step:
+        sides = [encoder.vectors(texts, step) for texts in (asked.queries, asked.documents)]
+        queries, documents = sides if adaptor is None else map(adaptor.transform, sides)
+        return found_by(queries, documents, asked, nesting)
+
+
+def _turned(encoder: PairEncoder, learnt: TextPairs, nesting: Nesting, seed: int, watch: Watch) -> MatryoshkaAdaptor:
+    """The finishing rotation, by the training pairs."""
+    pairs: Sequence[int] = np.sort(np.random.default_rng(seed).permutation(len(learnt))[:_TURNED_BY]).tolist()
+    chosen = learnt.take(np.array(pairs))
+    with watch.task("encode for the rotation") as step:
+        a, b = encoder.vectors(chosen.queries, step), encoder.vectors(chosen.documents, step)
+    with watch.task("turn") as step:
+        adaptor = MatryoshkaAdaptor("rotation", nesting=nesting.dims, random_state=seed, progress=step)
+        return adaptor.fit_pairs(a[chosen.pairs[:, 0]], b[chosen.pairs[:, 1]])
+
+
+def _save(encoder: PairEncoder, adaptor: MatryoshkaAdaptor, out: Path) -> None:
+    """The model as it was trained, the rotation, and both as one folder of sentence-transformers."""
+    adaptor.save(out / "adaptor")
+    for folder in (out / "encoder", out / "model"):
+        shutil.rmtree(folder, ignore_errors=True)
+    encoder.save(out / "encoder")
+    export_sentence_transformers(out / "encoder", out / "model", adaptor=adaptor)
