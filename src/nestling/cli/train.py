@@ -108,7 +108,7 @@ def train(
 
     watch = ConsoleWatch(quiet=as_json)
     if pairs is not None:
-        from nestling.studies.pairs import PairRun, Prompts, train_pairs
+        from nestling.studies.text_pairs import PairRun, Prompts, train_pairs
 
         for name, given in (("--pretrained", pretrained), ("--unfreeze", unfreeze), ("--size", size), ("--crop", crop)):
             if given is not None:

@@ -18,9 +18,9 @@ from nestling.errors import InputError
 from nestling.evaluation import Row, save_rows
 from nestling.integrations import export_sentence_transformers
 from nestling.nesting import Nesting
-from nestling.studies.pairs.encoder import PairEncoder, Prompts
-from nestling.studies.pairs.measuring import Values, found_by, rows_of, tables
-from nestling.studies.pairs.mining import hard_negatives
+from nestling.studies.text_pairs.encoder import PairEncoder, Prompts
+from nestling.studies.text_pairs.measuring import Values, found_by, rows_of, tables
+from nestling.studies.text_pairs.mining import hard_negatives
 from nestling.studies.watch import Step, Watch
 from nestling.training import TrainConfig, fit
 from nestling.training.pairs import PairFeed, PairObjective

@@ -16,9 +16,9 @@ from nestling.data.text_pairs import TextPairs
 from nestling.data.tokens import Tokenizer
 from nestling.errors import DataError, InputError
 from nestling.models.encoders.text import minilm
-from nestling.studies.pairs.encoder import PairEncoder
-from nestling.studies.pairs.measuring import found_by, rows_of
-from nestling.studies.pairs.mining import hard_negatives
+from nestling.studies.text_pairs.encoder import PairEncoder
+from nestling.studies.text_pairs.measuring import found_by, rows_of
+from nestling.studies.text_pairs.mining import hard_negatives
 from tests.cli.command import here, refused
 
 library = pytest.importorskip("sentence_transformers")
