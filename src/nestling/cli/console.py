@@ -30,6 +30,10 @@ class ConsoleWatch:
         """One line."""
         self.console.print(text, highlight=False)
 
+    def quote(self, text: str) -> None:
+        """Lines for another program, as they are."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table."""
         drawn = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
