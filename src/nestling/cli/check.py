@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nestling.cli.console import ConsoleWatch, print_json
+from nestling.cli.console import VECTORS, ConsoleWatch, print_json
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,9 +16,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(
-    vectors: Annotated[
-        str, typer.Argument(help="Vectors (n, d): .npy, .npz, .safetensors or .parquet; or postgresql://… of pgvector.")
-    ],
+    vectors: Annotated[str, typer.Argument(help=f"{VECTORS} Or postgresql://… of pgvector.")],
     queries: Annotated[
         Path | None,
         typer.Option(help="Vectors (q, d) like those to be searched for.  [default: gallery rows stand in]"),

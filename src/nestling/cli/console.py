@@ -17,6 +17,12 @@ from rich.table import Table
 from nestling.evaluation.report import Row
 from nestling.studies.watch import Step
 
+VECTORS = (
+    "Vectors (n, d): .npy, .npz, .safetensors, .parquet, .arrow, or a folder that `datasets` saved; "
+    "FILE::COLUMN where there are several."
+)
+"""The help of an argument."""
+
 
 class ConsoleWatch:
     """A `Watch` that draws on the terminal; silent in all but the first of several processes."""

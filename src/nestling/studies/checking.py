@@ -28,7 +28,7 @@ K = 10
 _QUERIES = 1000
 KEPT = 100  # of a code's shortlist that full vectors then rank
 _COMPARED, _ASKED = 8000, 300  # gallery and queries of the look at the prefixes
-_FEWEST = 500  # vectors
+FEWEST = 500  # vectors
 _UNIT = 1e-3
 _BITS = (1, 2, 4, 8)
 _WORTH = 0.95  # of the true neighbours, for the shortest code that is recommended
@@ -132,7 +132,7 @@ def check_vectors(
     """Look at the vectors of a file, or at a sample of them.
 
     Args:
-        path: .npy, .npz, .safetensors or .parquet with a list column.
+        path: as of `load_vectors`.
         queries: a file of vectors like those that will be searched for; None sets 1,000 of the sample apart.
         sample: how many vectors are read.
         count: the number of vectors to tell costs for; None is the file's.
@@ -171,12 +171,12 @@ def check_array(
         signs: measure signs against signs too.
     """
     n, d = array.shape
-    if n < _FEWEST or d < 16:
-        raise InputError.of("vectors", f"at least {_FEWEST} of at least 16 dims", f"{n} of {d} in {name}")
+    if n < FEWEST or d < 16:
+        raise InputError.of("vectors", f"at least {FEWEST} of at least 16 dims", f"{n} of {d} in {name}")
     if asked is not None and asked.shape[1] != d:
         raise InputError.of("queries", f"of {d} dims, as the vectors", f"{asked.shape[1]}")
     rng = np.random.default_rng(seed)
-    rows = rng.permutation(n)[: min(n, max(sample, _FEWEST))]
+    rows = rng.permutation(n)[: min(n, max(sample, FEWEST))]
     with watch.task("read"):
         taken = np.asarray(array[np.sort(rows)], np.float32)
         check_finite(taken, name)

@@ -15,7 +15,7 @@ from nestling.engines.postgres.statements import WIDEST
 from nestling.errors import InputError
 from nestling.files import write_file
 from nestling.search.plan import Plan
-from nestling.studies.checking import KEPT, Checked, Code, K, check_array, shortest
+from nestling.studies.checking import FEWEST, KEPT, Checked, Code, K, check_array, shortest
 from nestling.studies.watch import Watch
 
 SCHEMES = ("postgresql://", "postgres://")
@@ -88,7 +88,7 @@ def check_column(
     with tempfile.TemporaryDirectory(prefix="nestling-column-") as folder:
         with connected(address) as connection, watch.task("copy") as step:
             there = describe(connection, table, column)
-            array = read_sample(connection, there, max(sample, K), seed, Path(folder) / "sample", step)
+            array = read_sample(connection, there, max(sample, FEWEST), seed, Path(folder) / "sample", step)
         seen = check_array(
             array,
             asked,
