@@ -31,10 +31,11 @@ BELOW: dict[str, set[str]] = {
     "baselines": {"training", "models", "evaluation", "principal"},
     "adaptor": {"losses", "search", "training", "principal"},
     "integrations": {"models", "evaluation", "adaptor"},
-    "studies": {"baselines", "integrations", "adaptor"},
+    "engines": {"search"},
+    "studies": {"baselines", "integrations", "adaptor", "engines"},
     "cli": {"studies"},
 }
-TORCH_FREE = ("errors", "nesting", "files", "principal", "metrics", "data", "search", "evaluation")
+TORCH_FREE = ("errors", "nesting", "files", "principal", "metrics", "data", "search", "evaluation", "engines")
 LIGHT_TO_IMPORT = (*TORCH_FREE, "adaptor")  # the adaptor learns with torch, which it loads when it does
 HEAVY = {"torch", "accelerate", "transformers"}
 

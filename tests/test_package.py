@@ -16,7 +16,7 @@ import nestling
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("losses", "models", "data", "data.icons", "data.shards", "training", "search", "evaluation", "baselines")
-PACKAGES += ("integrations", "adaptor")
+PACKAGES += ("integrations", "adaptor", "engines")
 
 
 def documented(section: str) -> set[str]:

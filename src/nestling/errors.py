@@ -117,6 +117,7 @@ EXTRAS = {
     "onnxscript": "onnx",
     "onnxruntime": "onnx",
     "sentence_transformers": "hub",
+    "psycopg": "postgres",
 }
 """Optional module → the extra of Nestling that brings it."""
 

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from nestling.search import exact, funnel
 from tests.cli.command import here, nestling, refused
+from tests.data.test_arrow import save, save_folder
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,27 @@ def test_search_answers_what_the_library_answers(folder: Path) -> None:
         assert [line["query"] for line in lines] == list(range(30))
         assert [line["ids"] for line in lines] == hits.ids.tolist()
         assert np.allclose([line["scores"] for line in lines], hits.scores)
+
+
+def test_columns_of_tables_and_of_saved_datasets(folder: Path, tmp_path: Path) -> None:
+    gallery, queries = np.load(folder / "gallery.npy"), np.load(folder / "queries.npy")
+    kinds = [np.load(folder / f"{name}-labels.npy").tolist() for name in ("gallery", "queries")]
+    tables = [
+        pa.table({"v": list(x), "half": list(x[:, :16]), "text": ["t"] * len(x), "kind": kind})
+        for x, kind in zip((gallery, queries), kinds, strict=True)
+    ]
+    saved, asked = save_folder(tmp_path / "saved", [tables[0]]), save(tmp_path / "queries.arrow", tables[1])
+    done = here("search", f"{saved}::half", f"{asked}::half", "--k", 4, "--json")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line)["ids"] for line in done.stdout.splitlines()]
+    assert found == exact(gallery[:, :16].copy(), queries[:, :16].copy(), 4).ids.tolist()
+    labels = ["--gallery-labels", f"{saved}::kind", "--query-labels", f"{asked}::kind"]
+    done = here("evaluate", f"{saved}::v", f"{asked}::v", *labels, "--json", "--k", 5)
+    assert done.returncode == 0, done.stderr
+    done = here("index", "create", tmp_path / "index", f"{saved}::v")
+    assert done.returncode == 0, done.stderr
+    assert "write " in refused(here("search", saved, asked))
+    assert "neither the folder" in refused(here("search", tmp_path / "no::v", asked))
 
 
 def test_search_for_people_shows_a_table_and_the_cost(folder: Path) -> None:

@@ -24,7 +24,7 @@ from nestling.data import check_finite, load_labels, load_vectors, save_vectors
 from nestling.data import vectors as module
 from nestling.errors import DataError, InputError, MissingExtraError, ShapeError
 
-SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
+SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".arrow")
 DTYPES = ("float16", "float32", "float64")
 
 
@@ -41,8 +41,17 @@ def write(path: Path, array: np.ndarray) -> Path:
     elif path.suffix == ".safetensors":
         save_file({"anything": array}, path)
     else:
-        pq.write_table(pa.table({"anything": list(array)}), path)
+        save_table(pa.table({"anything": list(array)}), path)
     return path
+
+
+def save_table(table: pa.Table, path: Path) -> None:
+    """As Parquet, or as IPC of one piece."""
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_file(stream, table.schema) as sink:
+            sink.write_table(table)
 
 
 # --- what comes back -------------------------------------------------------------------------------------
@@ -85,8 +94,10 @@ def test_other_programs_read_ours(suffix: str, tmp_path: Path) -> None:
         found = np.load(path)["vectors"]
     elif suffix == ".safetensors":
         found = load_file(path)["vectors"]
-    else:
+    elif suffix == ".parquet":
         found = np.array(pq.read_table(path)["vectors"].to_pylist(), np.float32)
+    else:
+        found = np.array(pa.ipc.open_file(path).read_all()["vectors"].to_pylist(), np.float32)
     assert np.array_equal(found, array)
 
 
@@ -141,7 +152,7 @@ def test_every_kind_of_arrow_list(tmp_path: Path) -> None:
         assert np.array_equal(load_vectors(path), array)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".parquet"])
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".parquet", ".arrow"])
 def test_several_arrays_need_a_key(suffix: str, tmp_path: Path) -> None:
     a, b, path = made(4, 2), made(4, 3), tmp_path / f"x{suffix}"
     if suffix == ".npz":
@@ -149,10 +160,16 @@ def test_several_arrays_need_a_key(suffix: str, tmp_path: Path) -> None:
     elif suffix == ".safetensors":
         save_file({"a": a, "b": b}, path)
     else:
-        pq.write_table(pa.table({"a": list(a), "b": list(b)}), path)
-    with pytest.raises(DataError, match=r"holds 2 .*: 'a', 'b'\. Choose one with key"):
+        save_table(pa.table({"a": list(a), "b": list(b)}), path)
+    with pytest.raises(DataError, match=rf"holds 2 .*: 'a', 'b'\. Choose one with key, or write .*x\{suffix}::a\."):
         load_vectors(path)
     assert np.array_equal(load_vectors(path, key="b"), b)
+    assert np.array_equal(load_vectors(f"{path}::b"), b)
+    assert np.array_equal(load_vectors(f"{path}::b", key="b"), b)
+    with pytest.raises(InputError, match=r"key must be the one in .*::b, or left out; got 'a'"):
+        load_vectors(f"{path}::b", key="a")
+    named = write(tmp_path / f"x::b{suffix}", a)
+    assert np.array_equal(load_vectors(named), a)
     with pytest.raises(InputError, match=r"key must be one of 'a', 'b' in .*; got 'c'"):
         load_vectors(path, key="c")
 
@@ -249,8 +266,8 @@ def test_arrays_that_are_no_vectors(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", ["no rows", "integers", "nan", "inf"])
 def test_in_every_format(suffix: str, case: str, tmp_path: Path) -> None:
     array, words = WRONG[case]
-    if case == "no rows" and suffix == ".parquet":
-        pq.write_table(pa.table({"x": pa.array([], pa.list_(pa.float32()))}), tmp_path / "x.parquet")
+    if case == "no rows" and suffix in (".parquet", ".arrow"):
+        save_table(pa.table({"x": pa.array([], pa.list_(pa.float32()))}), tmp_path / f"x{suffix}")
     else:
         write(tmp_path / f"x{suffix}", array)
     with pytest.raises(DataError, match=words):

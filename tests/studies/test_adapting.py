@@ -114,7 +114,7 @@ def test_the_sentence_names_the_shortest_prefix_that_keeps_most() -> None:
     assert sentence(odd, Nesting((80, 384))) == "80 dims keep 100 % of nDCG@10 at 0.21 of the bytes."
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".npy", ".safetensors", ".parquet", ".arrow"])
 def test_applied_vectors_are_cut_and_renormalised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     monkeypatch.setattr(adapting, "_ROWS_AT_ONCE", 7)
     a, b, _ = vectors(50)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 import torch
@@ -51,11 +52,15 @@ def test_the_file_is_what_the_model_says(model: Classifier, files: PictureFiles,
     good = [path for i, path in enumerate(files.paths) if i != 5]
     assert load_labels(tmp_path / "x-ids.npy").tolist() == good
     assert load_labels(tmp_path / "x-labels.npy").tolist() == [Path(path).parent.name for path in good]
-    _streamed(model, files, tmp_path / "x.parquet", chunk)
-    assert np.array_equal(load_vectors(tmp_path / "x.parquet"), load_vectors(tmp_path / "x.npy"))
+    for name in ("x.parquet", "x.arrow"):
+        _streamed(model, files, tmp_path / name, chunk)
+        assert np.array_equal(load_vectors(tmp_path / name), load_vectors(tmp_path / "x.npy"))
+        assert load_labels(tmp_path / name, key="id").tolist() == good
     table = pyarrow.parquet.read_table(tmp_path / "x.parquet")
+    assert table.equals(pyarrow.ipc.open_file(tmp_path / "x.arrow").read_all())
     assert table.column("id").to_pylist() == good
-    assert {path.name for path in tmp_path.iterdir()} == {"tree", "x.npy", "x-ids.npy", "x-labels.npy", "x.parquet"}
+    written = {"x.npy", "x-ids.npy", "x-labels.npy", "x.parquet", "x.arrow"}
+    assert {path.name for path in tmp_path.iterdir()} == {"tree", *written}
 
 
 def test_what_was_encoded_before_a_kill_is_not_encoded_again(
@@ -89,7 +94,7 @@ def test_chunks_of_another_model_are_not_taken(model: Classifier, files: Picture
 
 
 def test_what_cannot_be_written_is_refused(model: Classifier, files: PictureFiles, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"ends in \.npy or \.parquet"):
+    with pytest.raises(InputError, match=r"ends in \.npy, \.parquet, \.arrow"):
         _streamed(model, files, tmp_path / "x.txt")
     for path in files.paths:
         Path(path).write_bytes(b"")

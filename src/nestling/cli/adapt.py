@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nestling.cli.console import ConsoleWatch, print_json
+from nestling.cli.console import VECTORS, ConsoleWatch, print_json
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def adapt(
-    vectors: Annotated[Path, typer.Argument(help="Vectors (n, d): .npy, .npz, .safetensors or .parquet.")],
+    vectors: Annotated[Path, typer.Argument(help=VECTORS)],
     out: Annotated[Path, typer.Option(help="Folder of the adaptor: new, or one to replace.")],
     labels: Annotated[Path | None, typer.Option(help="One class per vector.")] = None,
     pairs: Annotated[Path | None, typer.Option(help="Vectors (n, d), row i belonging to row i.")] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nestling.cli.console import ConsoleWatch
+from nestling.cli.console import VECTORS, ConsoleWatch
 
 
 def add_to(app: typer.Typer) -> None:
@@ -17,8 +17,8 @@ def add_to(app: typer.Typer) -> None:
 
 def apply(
     adaptor: Annotated[Path, typer.Argument(help="Folder of `nestling adapt`.")],
-    vectors: Annotated[Path, typer.Argument(help="Vectors (n, d): .npy, .npz, .safetensors or .parquet.")],
-    out: Annotated[Path, typer.Option(help="A file of one of these formats; .npy in constant memory.")],
+    vectors: Annotated[Path, typer.Argument(help=VECTORS)],
+    out: Annotated[Path, typer.Option(help="Such a file; .npy in constant memory.")],
     dim: Annotated[int | None, typer.Option(help="Cut to so many numbers, renormalised.  [default: all]")] = None,
     side: Annotated[str, typer.Option(help="query or document, where each side has its map.")] = "document",
 ) -> None:

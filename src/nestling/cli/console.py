@@ -17,6 +17,12 @@ from rich.table import Table
 from nestling.evaluation.report import Row
 from nestling.studies.watch import Step
 
+VECTORS = (
+    "Vectors (n, d): .npy, .npz, .safetensors, .parquet, .arrow, or a folder that `datasets` saved; "
+    "FILE::COLUMN where there are several."
+)
+"""The help of an argument."""
+
 
 class ConsoleWatch:
     """A `Watch` that draws on the terminal; silent in all but the first of several processes."""
@@ -29,6 +35,10 @@ class ConsoleWatch:
     def say(self, text: str) -> None:
         """One line."""
         self.console.print(text, highlight=False)
+
+    def quote(self, text: str) -> None:
+        """Lines for another program, as they are."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table."""

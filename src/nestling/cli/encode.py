@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 def encode(
     run: Annotated[Path, typer.Argument(help="A run of `nestling train`, or a saved model's folder.")],
     data: Annotated[str, typer.Argument(help="A tree of images, or shards.")],
-    out: Annotated[Path, typer.Option(help="A .npy or .parquet file, or a folder for the run's split.")] = Path(
+    out: Annotated[Path, typer.Option(help="A .npy, .parquet or .arrow file, or a folder for the run's split.")] = Path(
         "vectors"
     ),
     workers: Annotated[int | None, typer.Option(help="Decoding processes of each process.", min=0)] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nestling.cli.console import ConsoleWatch, print_json
+from nestling.cli.console import VECTORS, ConsoleWatch, print_json
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def evaluate(
-    gallery: Annotated[Path, typer.Argument(help="Vectors (n, d): .npy, .npz, .safetensors or .parquet.")],
+    gallery: Annotated[Path, typer.Argument(help=VECTORS)],
     queries: Annotated[Path, typer.Argument(help="Vectors (q, d).")],
     gallery_labels: Annotated[Path, typer.Option(help="One class per gallery vector.")],
     query_labels: Annotated[Path, typer.Option(help="One class per query.")],

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from nestling.cli.console import ConsoleWatch, print_json
+from nestling.cli.console import VECTORS, ConsoleWatch, print_json
 
 Folder = Annotated[Path, typer.Argument(help="The folder of the index.")]
-Vectors = Annotated[Path, typer.Argument(help="Vectors (n, d): .npy, .npz, .safetensors or .parquet.")]
+Vectors = Annotated[Path, typer.Argument(help=VECTORS)]
 Ids = Annotated[Path | None, typer.Option(help="One whole number or text per vector.  [default: numbered on from 0]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as a JSON line.")]
 
@@ -36,7 +36,7 @@ def create(
 ) -> None:
     """Make an index of the vectors in a file; it says first what that will take.
 
-    .npy and .safetensors are read as they are written, in little memory; .npz and .parquet are read into memory first.
+    .npy and .safetensors are read as they are written, in little memory; others are read into memory first.
 
     Example: `nestling index create wiki.nest train.npy --metric cosine`
     """

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nestling.cli.console import ConsoleWatch, print_json
+from nestling.cli.console import VECTORS, ConsoleWatch, print_json
 
 _SHOWN = 20
 
@@ -18,9 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def search(
-    gallery: Annotated[
-        Path, typer.Argument(help="The folder of an index, or vectors (n, d): .npy, .npz, .safetensors or .parquet.")
-    ],
+    gallery: Annotated[Path, typer.Argument(help=f"The folder of an index. Or: {VECTORS}")],
     queries: Annotated[
         Path, typer.Argument(help="Vectors (q, d) in such a file; or - for standard input: a JSON array a line.")
     ],

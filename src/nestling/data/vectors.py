@@ -1,4 +1,5 @@
-"""Vectors and labels in files: .npy, .npz, .safetensors, .parquet; never pickle.
+"""Vectors and labels in files: .npy, .npz, .safetensors, .parquet, .arrow, .feather, and folders that `datasets` saved;
+never pickle.
 
 Files are untrusted: sizes that a header promises are compared with the file before anything is allocated or
 mapped, and whatever a damaged file makes a reader raise comes out as one `DataError`.
@@ -13,15 +14,25 @@ import math
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, cast
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from nestling.errors import DataError, InputError, NestlingError, ShapeError, require_extra
+from nestling.data.arrow import (
+    Wanted,
+    is_saved_dataset,
+    read_arrow,
+    read_dataset,
+    read_parquet,
+    write_arrow,
+    write_parquet,
+)
+from nestling.data.naming import chosen, place_of
+from nestling.errors import DataError, InputError, NestlingError, ShapeError
 from nestling.files import replacing
 
 KEY = "vectors"  # the name under which `save_vectors` writes where a format has names
@@ -34,19 +45,19 @@ _SAFETENSORS_TYPES = {
     **{"U16": "<u2", "U32": "<u4", "U64": "<u8", "I16": "<i2", "I32": "<i4", "I64": "<i8"},
 }
 
-Wanted = Literal["vectors", "labels"]
-
 
 def load_vectors(
     path: str | os.PathLike[str], *, key: str | None = None, finite: bool = True
 ) -> Float[np.ndarray, "n d"]:
     """Read n ≥ 1 vectors of d ≥ 1 finite numbers, float16, float32 or float64.
 
-    .npy and .safetensors are memory-mapped, read-only (bfloat16 is widened to float32 in memory); .npz and
-    .parquet are read into memory. The check for NaN and infinity reads every number once, in chunks.
+    .npy and .safetensors are memory-mapped, read-only (bfloat16 is widened to float32 in memory), and so is .arrow
+    where the column lies in one piece; others are read into memory. The check for NaN and infinity reads every number
+    once, in chunks.
 
     Args:
-        path: .npy, .npz, .safetensors or .parquet (one list column of equal lengths).
+        path: .npy, .npz or .safetensors; .parquet, .arrow, .feather or a folder of `datasets.save_to_disk` with a
+            column of lists of equal lengths. ``path::key`` names the key too.
         key: which array or column; needed only when the file has several.
         finite: False leaves the check for NaN and infinity to a later `check_finite`, so that of a mapped file no
             number is read yet.
@@ -54,10 +65,9 @@ def load_vectors(
     Raises:
         InputError: the key is not in the file, or the format has no keys.
         DataError: the file is missing, damaged, of another format, or not such an array.
-        MissingExtraError: .parquet without pyarrow.
+        MissingExtraError: .parquet and the like without pyarrow.
     """
-    file = _checked_file(path)
-    array = _read(file, key, "vectors")
+    file, array = _read(path, key, "vectors")
     problem = _shape_problem(array, 2) or _dtype_problem(array)
     if problem:
         raise DataError(f"{file} holds {problem}")
@@ -85,16 +95,16 @@ def load_labels(path: str | os.PathLike[str], *, key: str | None = None) -> Shap
     """Read n ≥ 1 labels into memory: int64, or strings (NumPy's fixed-width unicode).
 
     Args:
-        path: .npy, .npz, .safetensors (integers only) or .parquet (a column of integers or strings).
+        path: .npy, .npz, .safetensors (integers only); .parquet, .arrow, .feather or a folder of
+            `datasets.save_to_disk` (a column of integers or strings). ``path::key`` names the key too.
         key: which array or column; needed only when the file has several.
 
     Raises:
         InputError: the key is not in the file, or the format has no keys.
         DataError: the file is missing, damaged, of another format, or holds no labels.
-        MissingExtraError: .parquet without pyarrow.
+        MissingExtraError: .parquet and the like without pyarrow.
     """
-    file = _checked_file(path)
-    array = _read(file, key, "labels")
+    file, array = _read(path, key, "labels")
     problem = _shape_problem(array, 1)
     if problem is None and array.dtype.kind not in "iuU":
         problem = f"{array.dtype} numbers. Labels are integers or strings: convert them with .astype(int)."
@@ -114,7 +124,7 @@ def save_vectors(path: str | os.PathLike[str], array: np.ndarray) -> None:
         InputError: not a finite float16, float32 or float64 array, or an unknown suffix.
         ShapeError: not (n ≥ 1, d ≥ 1).
         DataError: the file cannot be written.
-        MissingExtraError: .parquet without pyarrow.
+        MissingExtraError: .parquet, .arrow or .feather without pyarrow.
     """
     file = Path(path)
     if file.suffix.lower() not in _FORMATS:
@@ -127,14 +137,13 @@ def save_vectors(path: str | os.PathLike[str], array: np.ndarray) -> None:
         raise InputError(f"array holds {problem or _not_finite(row)}")
     native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     with replacing(file) as temporary, temporary.open("xb") as stream:
-        _FORMATS[file.suffix.lower()].write(stream, native)
+        _FORMATS[file.suffix.lower()].write(stream, native, KEY)
 
 
 # --- checks ----------------------------------------------------------------------------------------------
 
 
-def _checked_file(path: str | os.PathLike[str]) -> Path:
-    file = Path(path)
+def _check_file(file: Path) -> None:
     if file.suffix.lower() not in _FORMATS:
         raise DataError(f"{file} has the ending {file.suffix!r}, which is not read. Use {_suffixes()}.")
     try:
@@ -142,8 +151,7 @@ def _checked_file(path: str | os.PathLike[str]) -> Path:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise DataError(f"{file} cannot be opened: {error}. Check the path.") from error
     if not stat.S_ISREG(mode):  # a pipe would block for ever
-        raise DataError(f"{file} is not a file. Give the path of a file.")
-    return file
+        raise DataError(f"{file} is not a file, nor a folder that `datasets` saved. Give the path of one.")
 
 
 def _shape_problem(array: np.ndarray, ndim: int) -> str | None:
@@ -179,18 +187,6 @@ def _first_bad_row(array: np.ndarray, progress: Callable[[int, int], Any] | None
     return None
 
 
-def _chosen(names: Sequence[str], key: str | None, file: Path, what: str) -> str:
-    listed = ", ".join(map(repr, names[:20])) + (" …" if len(names) > 20 else "")
-    if key is not None:
-        if key not in names:
-            raise InputError.of("key", f"one of {listed} in {file}", repr(key))
-        return key
-    if len(names) != 1:
-        found = f"{len(names)} {what}: {listed}. Choose one with key" if names else f"no {what}. Check the file"
-        raise DataError(f"{file} holds {found}.")
-    return names[0]
-
-
 # --- formats ---------------------------------------------------------------------------------------------
 
 
@@ -207,10 +203,15 @@ def _damage_is_data_error(file: Path) -> Generator[None, None, None]:
         raise DataError(f"{file} cannot be read, it may be damaged: {reason}. Write it again.") from error
 
 
-def _read(file: Path, key: str | None, wanted: Wanted) -> np.ndarray:
-    reader = _FORMATS[file.suffix.lower()].read
+def _read(path: str | os.PathLike[str], key: str | None, wanted: Wanted) -> tuple[Path, np.ndarray]:
+    file, key = place_of(path, key)
+    if is_saved_dataset(file):
+        reader = read_dataset
+    else:
+        _check_file(file)
+        reader = _FORMATS[file.suffix.lower()].read
     with _damage_is_data_error(file):
-        return reader(file, key, wanted)
+        return file, reader(file, key, wanted)
 
 
 class _Header(NamedTuple):
@@ -263,7 +264,7 @@ def _read_npz(file: Path, key: str | None, _: Wanted) -> np.ndarray:
     """Into memory, although an uncompressed one could be mapped: so zip's checksum is checked."""
     with zipfile.ZipFile(file) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        info = members[_chosen(list(members), key, file, "arrays")]
+        info = members[chosen(list(members), key, file, "arrays")]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(f"{file} is compressed in a way that NumPy does not write. Write it again.")
         with archive.open(info) as stream:
@@ -284,7 +285,7 @@ def _read_safetensors(file: Path, key: str | None, _: Wanted) -> np.ndarray:
     # Opening with the library checks the whole header against the file; mapping is ours, since it copies.
     with safetensors.safe_open(str(file), framework="numpy") as tensors:
         names = sorted(map(str, tensors.keys()))
-    name = _chosen(names, key, file, "arrays")
+    name = chosen(names, key, file, "arrays")
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         entry = json.loads(stream.read(length))[name]
@@ -298,95 +299,39 @@ def _read_safetensors(file: Path, key: str | None, _: Wanted) -> np.ndarray:
     return (array.astype(np.uint32) << 16).view(np.float32)
 
 
-def _read_parquet(file: Path, key: str | None, wanted: Wanted) -> np.ndarray:
-    parquet = require_extra("pyarrow.parquet")
-    fits, what = (_is_list, "list columns") if wanted == "vectors" else (_is_label, "label columns")
-    with parquet.ParquetFile(file, page_checksum_verification=True) as source:
-        names = [str(field.name) for field in source.schema_arrow if fits(field.type)]
-        name = _chosen(names, key, file, what)
-        column = source.read(columns=[name]).column(name)
-    if column.null_count:
-        row = column.is_null().to_numpy().argmax()
-        raise DataError(f"{file} has an empty cell in column {name!r}, row {row}. Remove such rows.")
-    return _list_column(column, file, name) if wanted == "vectors" else _label_column(column)
-
-
-def _list_column(column: Any, file: Path, name: str) -> np.ndarray:
-    """An Arrow list column to (n, d); NaN stands for an empty number and is found later."""
-    lengths = require_extra("pyarrow.compute").list_value_length(column).to_numpy()
-    ragged = np.flatnonzero(lengths != lengths[:1])
-    if len(ragged):
-        row = int(ragged[0])
-        raise DataError(
-            f"{file} has lists of unequal length in column {name!r}: {lengths[0]} numbers in row 0, "
-            f"{lengths[row]} in row {row}. Make them equal."
-        )
-    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    values: np.ndarray = np.concatenate(parts) if parts else np.empty(0, np.float32)
-    return values.reshape(len(lengths), int(lengths[0]) if len(lengths) else 0)
-
-
-def _label_column(column: Any) -> np.ndarray:
-    if _arrow("is_integer", column.type):
-        return cast(np.ndarray, column.to_numpy())
-    return np.array(column.to_pylist(), np.str_)
-
-
-def _is_list(kind: Any) -> bool:
-    return any(_arrow(test, kind) for test in ("is_list", "is_large_list", "is_fixed_size_list"))
-
-
-def _is_label(kind: Any) -> bool:
-    """Integers, strings, or a dictionary of them (what pandas makes of a categorical)."""
-    inner = kind.value_type if _arrow("is_dictionary", kind) else kind
-    return any(_arrow(test, inner) for test in ("is_integer", "is_string", "is_large_string", "is_string_view"))
-
-
-def _arrow(test: str, kind: Any) -> bool:
-    return bool(getattr(require_extra("pyarrow.types"), test)(kind))
-
-
-def _write_npy(stream: IO[bytes], array: np.ndarray) -> None:
+def _write_npy(stream: IO[bytes], array: np.ndarray, _: str) -> None:
     np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
-def _write_npz(stream: IO[bytes], array: np.ndarray) -> None:
-    np.savez(stream, allow_pickle=False, **{KEY: array})
+def _write_npz(stream: IO[bytes], array: np.ndarray, key: str) -> None:
+    np.savez(stream, allow_pickle=False, **{key: array})
 
 
-def _write_safetensors(stream: IO[bytes], array: np.ndarray) -> None:
+def _write_safetensors(stream: IO[bytes], array: np.ndarray, key: str) -> None:
     """The header's length (8 bytes), the header (JSON, padded to 8 with spaces), the numbers.
 
     By hand, since the library wants either a path or all the bytes in memory once more.
     """
     kinds = {np.dtype(code): name for name, code in _SAFETENSORS_TYPES.items()}
     entry = {"dtype": kinds[array.dtype], "shape": array.shape, "data_offsets": (0, array.nbytes)}
-    header = json.dumps({KEY: entry}).encode()
+    header = json.dumps({key: entry}).encode()
     header += b" " * (-len(header) % 8)
     stream.write(len(header).to_bytes(8, "little") + header)
     stream.write(array.data)
 
 
-def _write_parquet(stream: IO[bytes], array: np.ndarray) -> None:
-    parquet = require_extra("pyarrow.parquet")
-    arrow = require_extra("pyarrow")
-    rows = arrow.FixedSizeListArray.from_arrays(arrow.array(array.reshape(-1)), array.shape[1])
-    # Random-looking floats do not compress and have no dictionary; the checksum finds flipped bits.
-    parquet.write_table(
-        arrow.table({KEY: rows}), stream, compression="none", use_dictionary=False, write_page_checksum=True
-    )
-
-
 class _Format(NamedTuple):
     read: Callable[[Path, str | None, Wanted], np.ndarray]
-    write: Callable[[IO[bytes], np.ndarray], None]
+    write: Callable[[IO[bytes], np.ndarray, str], None]
 
 
 _FORMATS = {
     ".npy": _Format(_read_npy, _write_npy),
     ".npz": _Format(_read_npz, _write_npz),
     ".safetensors": _Format(_read_safetensors, _write_safetensors),
-    ".parquet": _Format(_read_parquet, _write_parquet),
+    ".parquet": _Format(read_parquet, write_parquet),
+    ".arrow": _Format(read_arrow, write_arrow),
+    ".feather": _Format(read_arrow, write_arrow),
 }
 
 

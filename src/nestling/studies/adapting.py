@@ -92,7 +92,7 @@ def apply_adaptor(folder: Path, vectors: np.ndarray, out: Path, dim: int | None,
 
     Args:
         folder: of `adapt_vectors`.
-        vectors: (n, d). out: .npy, .npz, .safetensors or .parquet.
+        vectors: (n, d). out: a file as of `save_vectors`.
         dim: the prefix; None keeps all numbers and their length.
         side: "query" or "document".
 

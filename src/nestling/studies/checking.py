@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from nestling.evaluation.prefixes import NESTED, PLAIN, PRINCIPAL, Prefixes, com
 from nestling.files import write_file
 from nestling.metrics import neighbor_recall
 from nestling.nesting import Nesting
+from nestling.search import exact
 from nestling.search.index import Index
 from nestling.search.tuning.questions import interval
 from nestling.studies.plots import curves
@@ -25,9 +26,9 @@ from nestling.studies.watch import Watch
 
 K = 10
 _QUERIES = 1000
-_KEPT = 100  # of a code's shortlist that full vectors then rank
+KEPT = 100  # of a code's shortlist that full vectors then rank
 _COMPARED, _ASKED = 8000, 300  # gallery and queries of the look at the prefixes
-_FEWEST = 500  # vectors
+FEWEST = 500  # vectors
 _UNIT = 1e-3
 _BITS = (1, 2, 4, 8)
 _WORTH = 0.95  # of the true neighbours, for the shortest code that is recommended
@@ -76,6 +77,8 @@ class Checked:
         n, d, dtype: of the file; sampled: how many of its vectors were looked at; gallery: how many were searched.
         own_queries: whether vectors of the file stood in for queries, which flatters every figure.
         count: the number of vectors that costs are told for.
+        signs: prefixes at one bit, the signs of queries compared with the signs of vectors, as databases do; where
+            asked for.
     """
 
     n: int
@@ -88,12 +91,12 @@ class Checked:
     norms: Norms
     prefixes: Prefixes
     codes: Sequence[Code]
+    signs: Sequence[Code] = ()
 
     @property
     def recommended(self) -> Code | None:
         """The fewest bytes that find 95 % of the true neighbours after reranking."""
-        enough = [code for code in self.codes if code.best and code.reranked[0] >= _WORTH]
-        return min(enough, key=lambda code: code.bytes, default=None)
+        return shortest(code for code in self.codes if code.best)
 
     def to_json(self) -> dict[str, Any]:
         """Of numbers, texts and lists."""
@@ -110,6 +113,12 @@ class Checked:
         }
 
 
+def shortest(codes: Iterable[Code]) -> Code | None:
+    """The one of fewest bytes among those that find 95 % of the true neighbours after reranking."""
+    enough = (code for code in codes if code.reranked[0] >= _WORTH)
+    return min(enough, key=lambda code: code.bytes, default=None)
+
+
 def check_vectors(
     path: Path,
     *,
@@ -123,7 +132,7 @@ def check_vectors(
     """Look at the vectors of a file, or at a sample of them.
 
     Args:
-        path: .npy, .npz, .safetensors or .parquet with a list column.
+        path: as of `load_vectors`.
         queries: a file of vectors like those that will be searched for; None sets 1,000 of the sample apart.
         sample: how many vectors are read.
         count: the number of vectors to tell costs for; None is the file's.
@@ -151,6 +160,7 @@ def check_array(
     count: int | None = None,
     seed: int = 0,
     plot: Path | None = None,
+    signs: bool = False,
     watch: Watch,
 ) -> Checked:
     """The same for vectors at hand.
@@ -158,14 +168,15 @@ def check_array(
     Args:
         array: (n, d); asked: (q, d) queries, or None.
         name: what sentences call the vectors.
+        signs: measure signs against signs too.
     """
     n, d = array.shape
-    if n < _FEWEST or d < 16:
-        raise InputError.of("vectors", f"at least {_FEWEST} of at least 16 dims", f"{n} of {d} in {name}")
+    if n < FEWEST or d < 16:
+        raise InputError.of("vectors", f"at least {FEWEST} of at least 16 dims", f"{n} of {d} in {name}")
     if asked is not None and asked.shape[1] != d:
         raise InputError.of("queries", f"of {d} dims, as the vectors", f"{asked.shape[1]}")
     rng = np.random.default_rng(seed)
-    rows = rng.permutation(n)[: min(n, max(sample, _FEWEST))]
+    rows = rng.permutation(n)[: min(n, max(sample, FEWEST))]
     with watch.task("read"):
         taken = np.asarray(array[np.sort(rows)], np.float32)
         check_finite(taken, name)
@@ -180,11 +191,11 @@ def check_array(
     with watch.task("prefixes") as step:
         prefixes = compare_prefixes(gallery[:_COMPARED], asked[:_ASKED], nesting, k=K, seed=seed, progress=step)
     with watch.task("dims × bits") as step:
-        codes = _codes(gallery, asked, nesting, step)
+        codes, compared = _codes(gallery, asked, nesting, signs, step)
     lengths = np.linalg.norm(taken, axis=1)
     norms = Norms(float(lengths.min()), float(np.median(lengths)), float(lengths.max()), int((lengths == 0).sum()))
     sizes = n, d, str(array.dtype), len(taken), len(gallery)
-    found = Checked(*sizes, own, count or n, norms, prefixes, codes)
+    found = Checked(*sizes, own, count or n, norms, prefixes, codes, compared)
     if plot is not None:
         write_file(plot, _picture(found))
     return found
@@ -225,11 +236,11 @@ def sentences(found: Checked) -> list[str]:
 def _advice(found: Checked) -> str:
     best = found.recommended
     if best is None:
-        return f"No code here finds {100 * _WORTH:.0f} % of the {K} nearest among {_KEPT}: keep the full vectors."
+        return f"No code here finds {100 * _WORTH:.0f} % of the {K} nearest among {KEPT}: keep the full vectors."
     short, full = in_bytes(best.bytes * found.count), in_bytes(4.0 * found.d * found.count)
     more = f" Measured among {found.gallery:,}; of more vectors more candidates are needed (`nestling tune`)."
     return (
-        f"Worth using: {best.dims} dims at {best.bits} bit{'s' * (best.bits > 1)}. {_KEPT} candidates by "
+        f"Worth using: {best.dims} dims at {best.bits} bit{'s' * (best.bits > 1)}. {KEPT} candidates by "
         f"{best.bytes:.0f} bytes each, ranked by full vectors, hold {100 * best.reranked[0]:.1f} % of the true {K}: "
         f"{short} in memory for {found.count:,} vectors instead of {full}.{more * (found.count > found.gallery)}"
     )
@@ -256,8 +267,10 @@ def table(found: Checked, *, everything: bool = False) -> list[list[str]]:
     ]
 
 
-def _codes(gallery: np.ndarray, asked: np.ndarray, nesting: Nesting, step: Any) -> list[Code]:
-    """Every prefix at every number of bits, measured in an index of the gallery that goes again."""
+def _codes(
+    gallery: np.ndarray, asked: np.ndarray, nesting: Nesting, signs: bool, step: Any
+) -> tuple[list[Code], list[Code]]:
+    """Every prefix at every number of bits, measured in an index of the gallery that goes again; and by signs."""
     kinds = [(m, bits) for m in nesting for bits in (*_BITS, 16)]
     measured: list[Code] = []
     with (
@@ -269,11 +282,19 @@ def _codes(gallery: np.ndarray, asked: np.ndarray, nesting: Nesting, step: Any) 
         for done, (m, bits) in enumerate(kinds):
             step(done, len(kinds), f"{m} × {bits}")
             measured += _measured(index, asked, true, m, bits)
-    return list(_marked(measured))
+    return list(_marked(measured)), list(_marked(_compared(gallery, asked, true, nesting) if signs else ()))
+
+
+def _compared(gallery: np.ndarray, asked: np.ndarray, true: np.ndarray, nesting: Nesting) -> Iterator[Code]:
+    """Signs against signs: the products of ±1 are in the order of Hamming distances."""
+    ours, theirs = (np.where(side > 0, np.float32(1), np.float32(-1)) for side in (gallery, asked))
+    for m in nesting:
+        found = exact(ours, theirs, min(KEPT, len(ours)), m=m, metric="ip").ids
+        yield _code(m, 1, np.ceil(m / 8), found, true)
 
 
 def _measured(index: Index, asked: np.ndarray, true: np.ndarray, m: int, bits: int) -> Iterator[Code]:
-    keep = min(_KEPT, len(index))
+    keep = min(KEPT, len(index))
     if bits == 16:
         plan, size = f"{m}:{keep}", 2.0 * m
     else:
@@ -285,11 +306,15 @@ def _measured(index: Index, asked: np.ndarray, true: np.ndarray, m: int, bits: i
     found = index.search(asked, plan=plan).ids
     if bits != 16:
         index.drop(f"sketch-{m}@{bits}")
+    yield _code(m, bits, size, found, true)
+
+
+def _code(m: int, bits: int, size: float, found: np.ndarray, true: np.ndarray) -> Code:
     alone, reranked = (interval(neighbor_recall(ids, true)) for ids in (found[:, :K], found))
-    yield Code(m, bits, float(size), alone, reranked)
+    return Code(m, bits, float(size), alone, reranked)
 
 
-def _marked(codes: Sequence[Code]) -> Iterator[Code]:
+def _marked(codes: Iterable[Code]) -> Iterator[Code]:
     most = -1.0
     for code in sorted(codes, key=lambda code: (code.bytes, -code.reranked[0])):
         best = code.reranked[0] > most
@@ -306,5 +331,5 @@ def _picture(found: Checked) -> bytes:
         ]
         for bits in (*_BITS, 16)
     }
-    ylabel = f"true {K} among {_KEPT}, %"
+    ylabel = f"true {K} among {KEPT}, %"
     return curves({name: line for name, line in lines.items() if line}, xlabel="bytes a vector", ylabel=ylabel).encode()

@@ -42,7 +42,7 @@ def create_index(
 
     Args:
         path: a folder that is not there yet, or is empty.
-        vectors: (n, d) .npy, .npz, .safetensors or .parquet.
+        vectors: (n, d), as of `load_vectors`.
         ids: n whole numbers or strings in such a file; None numbers the vectors from 0.
         nesting: the dims to store, as text; None doubles from 8 to d.
 

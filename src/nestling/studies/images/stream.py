@@ -33,7 +33,7 @@ from nestling.training import in_order
 
 CHUNK = 8192
 """Samples of a chunk: what is lost by a kill, and what a process holds in memory."""
-SUFFIXES = (".npy", ".parquet")
+SUFFIXES = (".npy", ".parquet", ".arrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ def encode_stream(
     """Write the vectors of all samples that can be read, in their order.
 
     Args:
-        out: ``x.parquet`` with the columns id, label and vector; or ``x.npy`` with ``x-ids.npy`` and ``x-labels.npy``.
+        out: ``x.parquet`` or ``x.arrow`` with the columns id, label and vector; or ``x.npy`` with ``x-ids.npy`` and
+            ``x-labels.npy``.
         classes: the names of the samples' classes.
         workers: reading processes of each process.
         chunk: samples that are encoded and kept together.
@@ -104,7 +105,7 @@ def stream_vectors(
 ) -> Streamed | None:
     """As `encode_stream`, of any network."""
     if out.suffix not in SUFFIXES:
-        raise InputError.of("out", f"a file that ends in {' or '.join(SUFFIXES)}", out)
+        raise InputError.of("out", f"a file that ends in {', '.join(SUFFIXES)}", out)
     state = PartialState(cpu=not torch.accelerator.is_available())
     parts = _Parts(out.with_name(f".{out.name}.parts"), chunk)
     about = {"model": source.identity, "samples": samples.fingerprint(), "chunk": chunk}
@@ -173,8 +174,8 @@ class _Parts:
         seen = self._looked(count)
         if not seen.vectors:
             raise InputError.of("the samples", "readable", f"none that is, such as {seen.faults[0]}")
-        if out.suffix == ".parquet":
-            self._parquet(out, count, told)
+        if out.suffix != ".npy":
+            self._table(out, count, told)
             return (out,), seen.faults, seen.vectors
         with _array(out, "<f4", (seen.vectors, seen.width)) as stream:
             for i in range(count):
@@ -199,13 +200,16 @@ class _Parts:
         width = np.load(self._vectors(0), mmap_mode="r").shape[1]
         return _Seen(vectors, int(width), longest, tuple(faults))
 
-    def _parquet(self, out: Path, count: int, told: Callable[[int], object]) -> None:
-        arrow, parquet = require_extra("pyarrow"), require_extra("pyarrow.parquet")
+    def _table(self, out: Path, count: int, told: Callable[[int], object]) -> None:
+        arrow = require_extra("pyarrow")
+        make = require_extra("pyarrow.ipc").new_file
+        if out.suffix == ".parquet":
+            make = require_extra("pyarrow.parquet").ParquetWriter
         width = np.load(self._vectors(0), mmap_mode="r").shape[1]
         kind = arrow.schema(
             [("id", arrow.string()), ("label", arrow.string()), ("vector", arrow.list_(arrow.float32(), width))]
         )
-        with replacing(out) as temporary, parquet.ParquetWriter(temporary, kind) as writer:
+        with replacing(out) as temporary, make(temporary, kind) as writer:
             for i in range(count):
                 texts, vectors = self._texts(i), np.load(self._vectors(i), allow_pickle=False)
                 column = arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.ravel()), width)
