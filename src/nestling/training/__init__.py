@@ -1,5 +1,6 @@
 """Training: a configuration, one visible loop, its log and its checkpoints."""
 
+from nestling.training.caption_feed import CaptionFeed
 from nestling.training.checkpoint import Checkpoint
 from nestling.training.config import TrainConfig
 from nestling.training.feed import ArrayFeed, Feed
@@ -14,6 +15,7 @@ from nestling.training.worker_feed import Passage, WorkerFeed, in_order
 
 __all__ = [
     "ArrayFeed",
+    "CaptionFeed",
     "Checkpoint",
     "ClassificationObjective",
     "ContrastiveObjective",

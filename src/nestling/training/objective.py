@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nestling.errors import ShapeError
 from nestling.losses import NestedLoss
-from nestling.models import Classifier, NestedLinear
+from nestling.models import Classifier, Encoder, NestedLinear
 from nestling.models.dual import DualEncoder
 from nestling.nesting import Nesting
 
@@ -94,6 +94,7 @@ class ContrastiveObjective(Objective):
         model: to train.
         captions: (r, t) token ids.
         groups: (r,) captions of the same number are not held against one another; equal rows when left out.
+        fresh: towers that begin from nothing: they learn at the rate of a head, the others at that of a trained model.
 
     Raises:
         ShapeError: not one group per caption.
@@ -104,21 +105,27 @@ class ContrastiveObjective(Objective):
     groups: Tensor
 
     def __init__(
-        self, model: DualEncoder, captions: Int[Tensor, "r t"], groups: Int[Tensor, " r"] | None = None
+        self,
+        model: DualEncoder,
+        captions: Int[Tensor, "r t"],
+        groups: Int[Tensor, " r"] | None = None,
+        *,
+        fresh: Sequence[Encoder] = (),
     ) -> None:
         super().__init__()
         equal = cast(Tensor, torch.unique(captions, dim=0, return_inverse=True)[1])
         chosen = equal if groups is None else groups
         if chosen.shape != captions.shape[:1]:
             raise ShapeError.of("groups", f"one per caption ({len(captions)})", f"shape {tuple(chosen.shape)}")
-        self.model, self.nesting = model, model.nesting
+        self.model, self.nesting, self._fresh = model, model.nesting, tuple(fresh)
         self.register_buffer("captions", captions, persistent=False)
         self.register_buffer("groups", chosen, persistent=False)
 
     def head_parameters(self) -> Iterable[nn.Parameter]:
-        """The maps into the common space, and the temperature."""
+        """The maps into the common space, the temperature, and towers that begin from nothing."""
         model = self.model
-        return (*model.image_map.parameters(), *model.text_map.parameters(), model.log_temperature)
+        towers = [p for tower in self._fresh for p in tower.parameters()]
+        return (*model.image_map.parameters(), *model.text_map.parameters(), model.log_temperature, *towers)
 
     def changed(self) -> None:
         """The temperature keeps its bound."""
@@ -131,4 +138,11 @@ class ContrastiveObjective(Objective):
         weights: Float[Tensor, " k"] | None = None,
     ) -> NestedLoss:
         """The loss of a batch of pictures and the rows of their captions."""
-        return self.model.loss(inputs, self.captions[targets], weights=weights, groups=self.groups[targets])
+        return self.model.loss(inputs, self._cut(self.captions[targets]), weights=weights, groups=self.groups[targets])
+
+    def _cut(self, ids: Int[Tensor, "b t"]) -> Int[Tensor, "b s"]:
+        """Without the columns that are padding in all rows, for a tower that has a padding."""
+        padding = getattr(self.model.text, "padding", None)
+        if padding is None:
+            return ids
+        return ids[:, : max(1, int((ids != padding).any(dim=0).sum()))]

@@ -28,6 +28,7 @@ class Study(Protocol):
 
 
 OTHERS: Mapping[str, str] = {
+    "align-icons": "nestling.studies.align_icons.study",
     "masked-words": "nestling.studies.masked_words.study",
     "text-retrieval": "nestling.studies.text_retrieval.study",
 }
