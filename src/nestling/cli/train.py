@@ -25,7 +25,7 @@ def train(
     dims: Annotated[str, typer.Option(help="The prefixes; the largest is the width.")] = "8,16,32,64,128,256",
     tied: Annotated[bool, typer.Option("--tied", help="MRL-E: one head, sliced.")] = False,
     encoder: Annotated[
-        str | None, typer.Option(help="compact, resnet-18|50, vit-b16|s16 or efficientnet-lite0.")
+        str | None, typer.Option(help="compact, resnet-18|50, vit-b16|s16 or efficientnet-lite0|b0|b3|b7.")
     ] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="Weights to begin with: a folder, a hub's name, or `package`.")
