@@ -15,7 +15,7 @@ from nestling.models.dual import DualEncoder
 from nestling.models.encoders.text import BertEncoder
 from nestling.nesting import Nesting
 from nestling.training import ArrayFeed, TrainConfig, fit
-from nestling.training.objective import ContrastiveObjective
+from nestling.training.objective import ContrastiveObjective, PairObjective, numbered
 from tests.losses import naive
 from tests.models.test_encoders import BERT
 
@@ -57,6 +57,26 @@ def test_the_loss_equals_the_loop_and_equal_captions_are_no_negatives() -> None:
         assert one is not None
         assert other is not None
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_captions_as_ids_give_the_loss_of_their_rows_whatever_the_padding() -> None:
+    model = _model().eval()
+    pixels, captions, kind = _pairs(12)
+    images = torch.from_numpy(pixels)
+    wanted = ContrastiveObjective(model, captions)(images, kind)
+    found = PairObjective(model)(images, torch.nn.functional.pad(captions[kind], (0, 5)))
+    torch.testing.assert_close(found.per_dim, wanted.per_dim)
+
+
+def test_only_equal_rows_have_one_number() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 30_522, (4000, 64), generator=generator)
+    near = ids.clone()
+    near[torch.arange(4000), torch.randint(0, 64, (4000,), generator=generator)] += 1
+    swapped = ids[:, torch.arange(63, -1, -1)]
+    rows = torch.cat([ids, near, swapped, ids[:50]])
+    assert len(numbered(rows).unique()) == len(rows.unique(dim=0)) == 12_000
+    assert torch.equal(numbered(ids[:50]), numbered(rows)[-50:])
 
 
 def test_the_temperature_is_learnt_and_has_a_floor() -> None:

@@ -31,7 +31,20 @@ BERT = {
     "intermediate_size": 16,
     "max_position_embeddings": 20,
 }
-PICTURES = {"residual", "resnet", "vit", "efficientnet-lite0"}
+ALIGN_IMAGE = {
+    "kernel_sizes": [3, 3, 5],
+    "in_channels": [32, 32, 32],
+    "out_channels": [32, 32, 64],
+    "strides": [1, 2, 2],
+    "num_block_repeats": [1, 1, 2],
+    "expand_ratios": [1, 2, 2],
+    "width_coefficient": 0.25,
+    "depth_coefficient": 1.0,
+    "hidden_dim": 64,
+    "drop_connect_rate": 0.0,
+    "batch_norm_momentum": 0.1,
+}
+PICTURES = {"align-image", "residual", "resnet", "vit", "efficientnet-lite0"}
 
 
 class Case(NamedTuple):
@@ -65,6 +78,8 @@ CASES = [
     Case("vit", {"architecture": VIT}, (3, 32, 32), 12),
     Case("vit", {"architecture": VIT}, (3, 48, 40), 12),
     Case("efficientnet-lite0", {}, (3, 40, 40), 1280),
+    Case("align-image", {"architecture": ALIGN_IMAGE}, (3, 40, 24), 16),
+    Case("align-text", {"architecture": BERT, "projection": 10}, (7,), 10),
     Case("bert", {"architecture": BERT}, (7,), 12),
     Case("bert", {"architecture": BERT, "pooling": "class"}, (7,), 12),
 ]

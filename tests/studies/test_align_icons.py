@@ -19,12 +19,13 @@ from nestling.data.tokens import Tokenizer
 from nestling.errors import CheckpointError, InputError
 from nestling.evaluation import read_rows
 from nestling.models.encoders.text import minilm
-from nestling.studies.align_icons.judged import TO_CAPTION, TO_PICTURE, ZERO_SHOT, judged
+from nestling.studies.align_icons.judged import ZERO_SHOT, judged
 from nestling.studies.align_icons.models import Encoded, Models, Training
 from nestling.studies.align_icons.pairs import Asked as Part
 from nestling.studies.align_icons.pairs import Pairs, pairs_of
 from nestling.studies.align_icons.settings import Settings, get_settings
 from nestling.studies.align_icons.study import run
+from nestling.studies.pairs import TO_CAPTION, TO_PICTURE
 from nestling.studies.reproduce import names
 from nestling.studies.reproduce.asked import Asked
 from nestling.studies.watch import Silent

@@ -12,27 +12,32 @@ import pytest
 import torch
 import transformers
 
+from nestling.data.shards import write_shards
 from nestling.data.tokens import Tokenizer
 from nestling.errors import DataError, InputError
 from nestling.evaluation import load_rows
-from nestling.models import MaskedLanguageModel, load
+from nestling.models import DualEncoder, MaskedLanguageModel, load
 from nestling.models.encoders.text import minilm
+from nestling.studies.pairs import KS, TO_CAPTION, TO_PICTURE
 from nestling.studies.recipes.command import names, recipe_of, run_recipe, told
 from nestling.studies.sharding import shard_tree
 from nestling.studies.watch import Silent
 from nestling.training.checkpoint import saved
 from tests.cli.command import here, nestling
 from tests.data.pictures import tree
+from tests.models.test_encoders import ALIGN_IMAGE, BERT
 
 NAMES = names()
 DOCS = Path(__file__).parents[2] / "docs"
 SMALL = ["batch_size=8", "size=32", "workers=0", "precision=fp32", "val_fraction=0.2"]
 SHORT = ["batch_size=8", "length=16", "precision=fp32", "val_fraction=0.2"]
+PAIRS = [*SMALL, "length=8"]
 CHANGES = {
     "imagenet_resnet50": [*SMALL, "encoder=resnet-18", "dims=8,512", "grow=24:32:1:3"],
     "imagenet_vit_b16": [*SMALL, "encoder=vit-s16", "dims=12,384"],
     "jft_vit_b16": [*SMALL, "encoder=vit-s16", "dims=12,384"],
     "bert_base": [*SHORT, "dims=6,24"],
+    "align": [*PAIRS, "encoder=vit-s16", "dims=12,384"],
 }
 """What makes a recipe small enough for two cores; the soak test changes less."""
 
@@ -45,22 +50,47 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "texts").mkdir()
     for file in DOCS.glob("*.md"):  # real sentences
         (folder / "texts" / f"{file.stem}.txt").write_text(file.read_text())
+    captioned(folder / "pairs", folder / "captioned")
     about = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
     transformers.BertModel(transformers.BertConfig(**about)).save_pretrained(folder / "bert")
     Tokenizer.load(minilm()).save(folder / "bert")
     return folder
 
 
+def captioned(files: Path, shards: Path) -> None:
+    """Bands of light at five heights, told in words with a number; the same pairs in files and in shards."""
+    tree(files, classes=5, each=12)
+    paths = sorted(files.rglob("*.??g"))
+    captions = [
+        f"{('first', 'second', 'third', 'fourth', 'fifth')[int(p.parent.name[-1])]} band of {p.stem}" for p in paths
+    ]
+    for path, caption in zip(paths, captions, strict=True):
+        path.with_suffix(".txt").write_text(caption + "\n")
+    write_shards([str(path) for path in paths], captions, shards, most=15)
+
+
+SOURCES = {"jft_vit_b16": "shards", "bert_base": "texts", "align": "captioned"}
+
+
 def _source(name: str, data: Path) -> Path:
-    return data / {"jft_vit_b16": "shards", "bert_base": "texts"}.get(name, "tree")
+    return data / SOURCES.get(name, "tree")
+
+
+def _small(name: str, data: Path) -> list[str]:
+    """A text encoder of 24 features."""
+    setting = {"bert_base": "pretrained", "align": "text_pretrained"}.get(name)
+    return [] if setting is None else [f"{setting}={data / 'bert'}"]
 
 
 def _run(name: str, data: Path, out: Path, steps: int, changes: list[str], *, resume: bool = False) -> None:
     settings = [f"data={_source(name, data)}", f"out={out}", f"steps={steps}", *changes]
     _, rows = run_recipe(name, settings, resume=resume, watch=Silent())
     assert rows == load_rows((out / "rows.jsonl").read_text())
-    wanted = {"masked_top1"} if name == "bert_base" else {"head_top1", "probe_top1", "1nn_top1"}
-    assert {row.metric for row in rows} == wanted
+    assert {row.metric for row in rows} == METRICS.get(name, {"head_top1", "probe_top1", "1nn_top1"})
+
+
+RECALL = {form.format(k) for form in (TO_PICTURE, TO_CAPTION) for k in KS}
+METRICS = {"bert_base": {"masked_top1"}, "align": RECALL}
 
 
 def test_every_recipe_has_a_case() -> None:
@@ -69,14 +99,13 @@ def test_every_recipe_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.soak] * n.startswith("imagenet")) for n in NAMES])
 def test_a_recipe_runs_end_to_end(name: str, data: Path, tmp_path: Path) -> None:
-    small = [f"pretrained={data / 'bert'}"] if name == "bert_base" else []
-    _run(name, data, tmp_path / "run", 3, [*CHANGES[name], *small])
+    _run(name, data, tmp_path / "run", 3, [*CHANGES[name], *_small(name, data)])
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_runs_with_its_own_encoder(name: str, data: Path, tmp_path: Path) -> None:
-    _run(name, data, tmp_path / "run", 20, SHORT if name == "bert_base" else SMALL)
+    _run(name, data, tmp_path / "run", 20, {"bert_base": SHORT, "align": PAIRS}.get(name, SMALL))
 
 
 def test_words_go_on_from_a_checkpoint_to_the_same_model_which_can_be_used(data: Path, tmp_path: Path) -> None:
@@ -155,7 +184,11 @@ def test_what_cannot_be_set_is_one_sentence(tmp_path: Path) -> None:
         ("imagenet_resnet50", [], "data must be set"),
         ("imagenet_resnet50", ["lrr=1"], "--set must be name=value"),
         ("imagenet_resnet50", ["lr=fast"], "lr must be a number"),
-        ("imagenet_resnet51", [], "recipe must be one of bert_base, imagenet_resnet50"),
+        ("imagenet_resnet51", [], "recipe must be one of align, bert_base, imagenet_resnet50"),
+        ("align", ["data=nowhere"], "nowhere is no folder"),
+        ("align", [f"data={DOCS}"], "holds no pictures. Give a folder of name.jpg and name.txt"),
+        ("align", [f"data={DOCS}", "val_fraction=1"], "val_fraction must be between 0 and 1"),
+        ("align", [f"data={DOCS}", "align=nowhere", "size=32"], "holds no pictures"),
         ("bert_base", ["data=nowhere.txt"], "nowhere.txt does not exist"),
         ("bert_base", [f"data={DOCS.parent / 'src'}"], "holds no file that ends in .txt"),
         ("bert_base", [f"data={words_}", "encoder=bert-bse"], "encoder must be one of bert-base"),
@@ -163,3 +196,31 @@ def test_what_cannot_be_set_is_one_sentence(tmp_path: Path) -> None:
     ):
         with pytest.raises((InputError, DataError), match=words):
             run_recipe(name, settings, resume=False, watch=Silent())
+
+
+def test_pairs_in_files_go_on_from_a_checkpoint_to_the_same_model_which_finds_them(data: Path, tmp_path: Path) -> None:
+    changes = [*CHANGES["align"], *_small("align", data), f"data={data / 'pairs'}", "encoder=compact", "channels=1"]
+    changes += ["crop=null", "flip=false", "dims=8,16", "lr=3e-3", "optimizer=adamw", "checkpoint_every=20"]
+    _run("align", data, tmp_path / "whole", 60, [*changes, "batch_size=24"])
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    for late in ("model/model.json", "rows.jsonl", saved(tmp_path / "again")[-1].name):
+        (tmp_path / "again" / late).unlink()
+    _run("align", data, tmp_path / "again", 60, [*changes, "batch_size=24"], resume=True)
+    one, other = (load(tmp_path / name / "model", DualEncoder) for name in ("whole", "again"))
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+    rows = {(row.metric, row.dims): row for row in load_rows((tmp_path / "whole" / "rows.jsonl").read_text())}
+    for form in (TO_PICTURE, TO_CAPTION):
+        for m in (8, 16):
+            assert rows[form.format(5), m].value > 0.8  # of 11, in five kinds; by chance 5 of 11 at most
+    assert Tokenizer.load(tmp_path / "again" / "model").mask == 103
+
+
+def test_a_whole_align_goes_on(data: Path, tmp_path: Path) -> None:
+    vision = {"text_config": BERT | {"vocab_size": 30522}, "vision_config": ALIGN_IMAGE, "projection_dim": 16}
+    transformers.AlignModel(transformers.AlignConfig(**vision)).save_pretrained(tmp_path / "align")
+    Tokenizer.load(minilm()).save(tmp_path / "align")
+    changes = [*PAIRS, f"data={data / 'captioned'}", f"align={tmp_path / 'align'}", "dims=4,16"]
+    _run("align", data, tmp_path / "run", 2, changes)
+    assert load(tmp_path / "run" / "model", DualEncoder).text.name == "align-text"
+    with pytest.raises(InputError, match="channels must be 3 for ALIGN"):
+        _run("align", data, tmp_path / "grey", 2, [*changes, "channels=1"])

@@ -18,10 +18,12 @@ from nestling.models import Classifier, DualEncoder, Encoder, NestedLinear, Resi
 from nestling.nesting import Nesting
 from nestling.training import (
     ArrayFeed,
+    CaptionFeed,
     ClassificationObjective,
     ContrastiveObjective,
     Feed,
     Objective,
+    PairObjective,
     TrainConfig,
     TrainResult,
     WorkerFeed,
@@ -132,6 +134,22 @@ def _contrastive(folder: Path, **changes: Any) -> Found:
     return ContrastiveObjective(model, captions), ArrayFeed(*data()), changes
 
 
+def _pairs(folder: Path, **changes: Any) -> Found:
+    """The same captions as ids: that two are equal is seen without the other process's rows."""
+    objective, feed, _ = _contrastive(folder)
+    assert isinstance(objective, ContrastiveObjective)
+    assert isinstance(feed, ArrayFeed)
+    return PairObjective(objective.model), ArrayFeed(feed.inputs, objective.captions.numpy()[feed.targets]), changes
+
+
+def _several(folder: Path, **changes: Any) -> Found:
+    """Of each picture one caption of two, drawn for every pass."""
+    objective, _, _ = _contrastive(folder)
+    images, labels = data()
+    rows = np.stack([labels, (labels + 1) % 4], axis=1).ravel()
+    return objective, CaptionFeed(images, 2 * np.arange(len(images) + 1), rows), changes
+
+
 def _shards(folder: Path, **changes: Any) -> Found:
     """Pictures in files, in 13 shards: one is missing, one ends early."""
     if not (folder / "shards").exists():
@@ -150,6 +168,8 @@ VIEW = View(side=SIDE, channels=1, crop=0.5)
 KINDS: dict[str, Callable[[Path], Found]] = {
     "classification": _classification,
     "contrastive": _contrastive,
+    "pairs": _pairs,
+    "several-captions": _several,
     "contrastive-fsdp": lambda folder: _contrastive(folder, fsdp=True),
     "accumulated": lambda folder: _classification(folder, accumulate=4),
     "shards": _shards,

@@ -36,7 +36,7 @@ def train(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="compact, resnet-18|50, vit-b16|s16 or efficientnet-lite0; texts: minilm, a folder or a name."
+            help="compact, resnet-18|50, vit-b16|s16 or efficientnet-lite0|b0|b3|b7; texts: minilm, a folder or a name."
         ),
     ] = None,
     pretrained: Annotated[

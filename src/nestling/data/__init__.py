@@ -7,6 +7,7 @@ Pillow and pyarrow load only when a function that needs them is called.
 from __future__ import annotations
 
 from nestling.data.cache import data_folder
+from nestling.data.captioned_files import CaptionedFiles, CaptionedTree, captioned_files
 from nestling.data.decoding import View
 from nestling.data.fashion_mnist import fashion_mnist
 from nestling.data.image_folder import ImageFolder, image_folder
@@ -24,6 +25,8 @@ from nestling.data.vectors import check_finite, load_labels, load_vectors, save_
 from nestling.data.wordnet import Glosses, wordnet
 
 __all__ = [
+    "CaptionedFiles",
+    "CaptionedTree",
     "Duplicates",
     "Glosses",
     "Growing",
@@ -40,6 +43,7 @@ __all__ = [
     "Unreadable",
     "View",
     "all_pictures",
+    "captioned_files",
     "check_finite",
     "data_folder",
     "duplicates_across",

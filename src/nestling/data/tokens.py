@@ -99,3 +99,8 @@ class Tokenizer:
         for row, each in zip(ids, found, strict=True):
             row[: len(each)] = each
         return ids
+
+    def filled(self, text: str, length: int) -> Int64[np.ndarray, " t"]:
+        """The ids of one text, cut or padded to `length`; errors as of `read`."""
+        ids = self.read([text], length)[0]
+        return np.concatenate([ids, np.full(length - len(ids), self.padding, np.int64)])

@@ -8,7 +8,13 @@ from nestling.training.finishing import finish
 from nestling.training.fit import Progress, TrainResult, fit
 from nestling.training.log import LogRow
 from nestling.training.masking import Masked, MaskedLanguageObjective, Masking
-from nestling.training.objective import ClassificationObjective, ContrastiveObjective, HeadObjective, Objective
+from nestling.training.objective import (
+    ClassificationObjective,
+    ContrastiveObjective,
+    HeadObjective,
+    Objective,
+    PairObjective,
+)
 from nestling.training.schedule import learning_rate
 from nestling.training.token_feed import TokenFeed
 from nestling.training.worker_feed import Passage, WorkerFeed, in_order
@@ -26,6 +32,7 @@ __all__ = [
     "MaskedLanguageObjective",
     "Masking",
     "Objective",
+    "PairObjective",
     "Passage",
     "Progress",
     "TokenFeed",

@@ -87,7 +87,34 @@ class HeadObjective(Objective):
         return self.head.loss(inputs, targets, weights=weights, label_smoothing=self.label_smoothing)
 
 
-class ContrastiveObjective(Objective):
+class _Meeting(Objective):
+    """What is trained of a dual encoder, whatever its captions come from."""
+
+    divisible = False
+
+    def __init__(self, model: DualEncoder, fresh: Sequence[Encoder]) -> None:
+        super().__init__()
+        self.model, self.nesting, self._fresh = model, model.nesting, tuple(fresh)
+
+    def head_parameters(self) -> Iterable[nn.Parameter]:
+        """The maps into the common space, the temperature, and towers that begin from nothing."""
+        model = self.model
+        towers = [p for tower in self._fresh for p in tower.parameters()]
+        return (*model.image_map.parameters(), *model.text_map.parameters(), model.log_temperature, *towers)
+
+    def changed(self) -> None:
+        """The temperature keeps its bound."""
+        self.model.bound_temperature()
+
+    def _cut(self, ids: Int[Tensor, "b t"]) -> Int[Tensor, "b s"]:
+        """Without the columns that are padding in all rows, for a tower that has a padding."""
+        padding = getattr(self.model.text, "padding", None)
+        if padding is None:
+            return ids
+        return ids[:, : max(1, int((ids != padding).any(dim=0).sum()))]
+
+
+class ContrastiveObjective(_Meeting):
     """The nested InfoNCE of pictures and their captions; a picture's target is the row of its caption.
 
     Args:
@@ -100,7 +127,6 @@ class ContrastiveObjective(Objective):
         ShapeError: not one group per caption.
     """
 
-    divisible = False
     captions: Tensor
     groups: Tensor
 
@@ -112,24 +138,13 @@ class ContrastiveObjective(Objective):
         *,
         fresh: Sequence[Encoder] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(model, fresh)
         equal = cast(Tensor, torch.unique(captions, dim=0, return_inverse=True)[1])
         chosen = equal if groups is None else groups
         if chosen.shape != captions.shape[:1]:
             raise ShapeError.of("groups", f"one per caption ({len(captions)})", f"shape {tuple(chosen.shape)}")
-        self.model, self.nesting, self._fresh = model, model.nesting, tuple(fresh)
         self.register_buffer("captions", captions, persistent=False)
         self.register_buffer("groups", chosen, persistent=False)
-
-    def head_parameters(self) -> Iterable[nn.Parameter]:
-        """The maps into the common space, the temperature, and towers that begin from nothing."""
-        model = self.model
-        towers = [p for tower in self._fresh for p in tower.parameters()]
-        return (*model.image_map.parameters(), *model.text_map.parameters(), model.log_temperature, *towers)
-
-    def changed(self) -> None:
-        """The temperature keeps its bound."""
-        self.model.bound_temperature()
 
     def forward(
         self,
@@ -140,9 +155,37 @@ class ContrastiveObjective(Objective):
         """The loss of a batch of pictures and the rows of their captions."""
         return self.model.loss(inputs, self._cut(self.captions[targets]), weights=weights, groups=self.groups[targets])
 
-    def _cut(self, ids: Int[Tensor, "b t"]) -> Int[Tensor, "b s"]:
-        """Without the columns that are padding in all rows, for a tower that has a padding."""
-        padding = getattr(self.model.text, "padding", None)
-        if padding is None:
-            return ids
-        return ids[:, : max(1, int((ids != padding).any(dim=0).sum()))]
+
+class PairObjective(_Meeting):
+    """The nested InfoNCE of pictures and the token ids of their captions, for captions without end.
+
+    Equal captions of a batch, on whichever process, are not held against one another.
+
+    Args:
+        model: to train.
+        fresh: as of `ContrastiveObjective`.
+    """
+
+    def __init__(self, model: DualEncoder, *, fresh: Sequence[Encoder] = ()) -> None:
+        super().__init__(model, fresh)
+
+    def forward(
+        self,
+        inputs: Shaped[Tensor, "b ..."],
+        targets: Int[Tensor, "b t"],
+        weights: Float[Tensor, " k"] | None = None,
+    ) -> NestedLoss:
+        """The loss of a batch of pictures and their captions, all padded to one length."""
+        return self.model.loss(inputs, self._cut(targets), weights=weights, groups=numbered(targets))
+
+
+def numbered(ids: Int[Tensor, "b t"]) -> Int[Tensor, " b"]:
+    """A number of each row that equal rows share, and others but for one in 2⁶⁰ do not.
+
+    Nobody needs to see the other processes' rows for it: a sum of ids times odd numbers, modulo 2⁶⁴.
+    """
+    factors, each = list[int](), 1
+    for _ in range(ids.shape[1]):
+        each = each * 0x5851F42D4C957F2D % (1 << 64)
+        factors.append(each - (1 << 64) if each >= 1 << 63 else each)
+    return (ids.long() * torch.tensor(factors, device=ids.device)).sum(dim=1)

@@ -134,10 +134,7 @@ class Shards(Samples):
             return f"it has no .{ending}"
         text = _bytes(path, files[ending])
         if self.tokenizer is not None:
-            ids = self.tokenizer.read([text.decode("utf-8", "replace")], self.longest)[0]
-            filled = np.full(self.longest, self.tokenizer.padding, np.int64)
-            filled[: len(ids)] = ids
-            return filled
+            return self.tokenizer.filled(text.decode("utf-8", "replace"), self.longest)
         digits = text.strip()
         if not digits.isdigit() or len(digits) > 9 or int(digits) >= len(self.classes):
             return f"its class is {digits[:20]!r}, not 0 … {len(self.classes) - 1}"

@@ -14,8 +14,10 @@ from torch import nn
 from nestling.errors import CheckpointError, InputError, require_extra
 
 _MOST, _DEEPEST, _PARAMETERS = 1 << 20, 256, 4 << 30  # what a lying description may ask for
+_REFUSALS = (TypeError, ValueError, LookupError, RuntimeError, AttributeError, ArithmeticError)
 _DEPTHS = ("num_hidden_layers", "depths")
-_FREE = ("_name_or_path", "transformers_version", "architectures", "model_type", "dtype", "torch_dtype", "id2label")
+FREE = ("_name_or_path", "transformers_version", "architectures", "model_type", "dtype", "torch_dtype", "id2label")
+"""Fields of a configuration that decide nothing."""
 
 
 def network(
@@ -35,12 +37,11 @@ def network(
     """
     transformers = require_extra("transformers")
     _check_sizes(architecture)
-    try:
+    with _refused(kind, architecture):
         config = getattr(transformers, kind)(**architecture)
-        with torch.device("meta"):
-            empty = getattr(transformers, model)(config, **how)
-    except (TypeError, ValueError, KeyError, RuntimeError, AttributeError, ZeroDivisionError, OverflowError) as error:
-        raise InputError.of("architecture", f"fields of a {kind}", repr(dict(architecture)), f"({error})") from error
+    _check_depth(config)
+    with _refused(kind, architecture), torch.device("meta"):
+        empty = getattr(transformers, model)(config, **how)
     count = sum(p.numel() for p in empty.parameters())
     if count > _PARAMETERS:
         raise InputError.of("architecture", f"of at most {_PARAMETERS:,} weights", f"{count:,}")
@@ -86,7 +87,7 @@ def pretrained(model: str, wanted: str, source: Path | str, **how: Any) -> tuple
     missing = sorted(told["missing_keys"])
     if missing:
         raise CheckpointError(f"{source} lacks weights: {', '.join(missing[:3])}{' …' * (len(missing) > 3)}.")
-    fields = {name: value for name, value in config.to_diff_dict().items() if name not in _FREE}
+    fields = {name: value for name, value in config.to_diff_dict().items() if name not in FREE}
     return found.float(), json.loads(json.dumps(fields, default=str))
 
 
@@ -107,6 +108,25 @@ def _check_sizes(architecture: Mapping[str, Any]) -> None:
         most = _DEEPEST if name in _DEPTHS else _MOST
         if len(values) > _DEEPEST or any(isinstance(one, int) and abs(one) > most for one in values):
             raise InputError.of("architecture", f"{name} of at most {most:,}", repr(value)[:80])
+
+
+def _check_depth(config: Any) -> None:
+    """Of what the configuration computes itself, from a factor and numbers of repeats."""
+    depth = getattr(config, "num_hidden_layers", 0)
+    if isinstance(depth, int) and depth > _DEEPEST:
+        raise InputError.of("architecture", f"of at most {_DEEPEST} layers", f"{depth:,}")
+
+
+@contextmanager
+def _refused(kind: str, architecture: Mapping[str, Any]) -> Iterator[None]:
+    """What `transformers` says of fields that it cannot make anything of, as our sentence."""
+    # A field of another type raises neither TypeError nor ValueError, but an error of its own.
+    strict = require_extra("huggingface_hub.errors").StrictDataclassError
+    try:
+        yield
+    except (*_REFUSALS, strict) as error:
+        why = " ".join(str(error).split())
+        raise InputError.of("architecture", f"fields of a {kind}", repr(dict(architecture)), f"({why})") from error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from nestling.errors import InputError, ShapeError, require_extra
@@ -87,19 +87,28 @@ class BertEncoder(Backbone):
 
     def tokens(self, inputs: Int[Tensor, "b t"]) -> tuple[Float[Tensor, "b t d"], Tensor]:
         """What the last layer says at every token, and (b, t) which are not padding; errors as of `pooled`."""
-        if inputs.ndim != 2 or not 1 <= inputs.shape[1] <= self._longest:
-            wanted = f"(b, t) with 1 to {self._longest} tokens"
-            raise ShapeError.of("inputs", wanted, f"shape {tuple(inputs.shape)}", "Cut the texts.")
-        if inputs.is_floating_point():
-            raise InputError.of("inputs", "whole numbers, ids of tokens", str(inputs.dtype), "Tokenize the texts.")
-        if inputs.device.type == "cpu" and len(inputs):
-            low, high = int(inputs.min()), int(inputs.max())
-            if low < 0 or high >= self._tokens:
-                wanted = f"ids 0 … {self._tokens - 1}"
-                raise InputError.of("inputs", wanted, f"{low} … {high}", "Use the tokenizer of this model.")
-        ids = inputs.long()
+        ids = checked_ids(inputs, longest=self._longest, words=self._tokens)
         mask = ids != self.padding
         return self.network(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask
+
+
+def checked_ids(inputs: Int[Tensor, "b t"], *, longest: int, words: int) -> Int64[Tensor, "b t"]:
+    """The ids of tokens, if a network of so many words reads texts of this length.
+
+    Raises:
+        ShapeError: longer texts than the network has positions for, or no tokens.
+        InputError: ids that are not in the vocabulary (seen on the CPU; a GPU asserts).
+    """
+    if inputs.ndim != 2 or not 1 <= inputs.shape[1] <= longest:
+        wanted = f"(b, t) with 1 to {longest} tokens"
+        raise ShapeError.of("inputs", wanted, f"shape {tuple(inputs.shape)}", "Cut the texts.")
+    if inputs.is_floating_point():
+        raise InputError.of("inputs", "whole numbers, ids of tokens", str(inputs.dtype), "Tokenize the texts.")
+    if inputs.device.type == "cpu" and len(inputs):
+        low, high = int(inputs.min()), int(inputs.max())
+        if low < 0 or high >= words:
+            raise InputError.of("inputs", f"ids 0 … {words - 1}", f"{low} … {high}", "Use the tokenizer of this model.")
+    return inputs.long()
 
 
 def minilm() -> Path:

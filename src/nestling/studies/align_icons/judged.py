@@ -12,9 +12,9 @@ from nestling.nesting import Nesting, truncate
 from nestling.search import exact
 from nestling.studies.align_icons.models import Encoded
 from nestling.studies.align_icons.pairs import Asked
+from nestling.studies.pairs import TO_CAPTION, TO_PICTURE, found_at
 
-KS = (1, 5, 10)
-TO_PICTURE, TO_CAPTION, ZERO_SHOT = "text→image recall@{}", "image→text recall@{}", "zero-shot top-1"
+ZERO_SHOT = "zero-shot top-1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +45,8 @@ def judged(found: Encoded, asked: Asked, nesting: Nesting) -> Judged:
             (TO_PICTURE, found.captions, found.pictures, asked.caption_groups, asked.groups),
             (TO_CAPTION, found.pictures, found.captions, asked.groups, asked.caption_groups),
         ):
-            ids = exact(gallery, queries, min(KS[-1], len(gallery)), m=m).ids
-            hits = there[ids] == wanted[:, None]
-            for k in KS:
-                right.setdefault(form.format(k), []).append(hits[:, :k].any(axis=1))
+            for k, hit in found_at(gallery, queries, there, wanted, m=m).items():
+                right.setdefault(form.format(k), []).append(hit)
         told = exact(found.prompts, found.pictures[classed], 1, m=m).ids[:, 0] == asked.classes[classed]
         right.setdefault(ZERO_SHOT, []).append(told)
         macro.append(_macro(told, asked.classes[classed], asked.scored))

@@ -20,6 +20,9 @@ KNOWN = {
     "vit-b16": "vit",
     "vit-s16": "vit",
     "efficientnet-lite0": "efficientnet-lite0",
+    "efficientnet-b0": "align-image",
+    "efficientnet-b3": "align-image",
+    "efficientnet-b7": "align-image",
 }
 """What people call an architecture → the encoder that has it."""
 
@@ -78,8 +81,11 @@ class EncoderChoice:
         return encoder_class(KNOWN[self.name])(**arguments, generator=generator)
 
     def _architecture(self, channels: int, size: int) -> dict[str, Any]:
+        from nestling.models.encoders.align import EFFICIENTNETS
         from nestling.models.encoders.vision import RESNETS, VITS
 
+        if self.name in EFFICIENTNETS:
+            return {**EFFICIENTNETS[self.name], "num_channels": channels}
         if self.name in RESNETS:
             return {**RESNETS[self.name], "num_channels": channels}
         # Patches of 16 pixels are a quarter of a small picture: then 8 × 8 smaller ones.

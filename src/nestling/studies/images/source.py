@@ -229,7 +229,7 @@ def _from_shards(source: str, reading: Reading, strict: bool, workers: int | Non
         beside = next((Path(source) / name for name in _VALIDATION if (Path(source) / name).is_dir()), None)
         val = None if beside is None else opened(str(beside))
     else:
-        train, val = _held_out(opened(source), reading)
+        train, val = held_out_shards(opened(source), val_fraction=reading.val_fraction, seed=reading.seed)
     if val is not None and val.classes != train.classes and not set(val.classes) <= set(train.classes):
         raise InputError.of("the validation shards", "of the training shards' classes", "others")
     if len(train.classes) < 2:
@@ -239,13 +239,13 @@ def _from_shards(source: str, reading: Reading, strict: bool, workers: int | Non
     return Pictures(train.classes, Streamed(train, workers, watch), held)
 
 
-def _held_out(shards: Shards, reading: Reading) -> tuple[Shards, Shards | None]:
-    """Whole shards, so that nobody reads one for both."""
+def held_out_shards(shards: Shards, *, val_fraction: float, seed: int) -> tuple[Shards, Shards | None]:
+    """Whole shards, so that nobody reads one for both; None of a single one."""
     count = len(shards.names)
-    held = max(1, round(reading.val_fraction * count)) if reading.val_fraction > 0 and count > 1 else 0
+    held = max(1, round(val_fraction * count)) if val_fraction > 0 and count > 1 else 0
     if held == 0:
         return shards, None
-    order = np.random.default_rng(reading.seed).permutation(count)
+    order = np.random.default_rng(seed).permutation(count)
     return shards.take(np.sort(order[held:])), shards.take(np.sort(order[:held]))
 
 
