@@ -70,6 +70,19 @@ def test_a_sample_is_drawn_row_by_row_from_a_seed(address: str, tmp_path: Path) 
     assert other.shape != first.shape or not np.array_equal(other, first)
 
 
+def test_partitions_and_materialized_views_are_tables_too(address: str, tmp_path: Path) -> None:
+    run(address, "CREATE MATERIALIZED VIEW kept AS SELECT id, embedding FROM docs")
+    run(address, "CREATE TABLE parted (id bigint, embedding vector(64)) PARTITION BY HASH (id)")
+    for i in range(2):
+        run(address, f"CREATE TABLE parted{i} PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER {i})")
+    run(address, "INSERT INTO parted SELECT id, embedding FROM docs")
+    for table in ("kept", "parted"):
+        column, found = read(address, table, tmp_path)
+        np.testing.assert_array_equal(np.unique(found, axis=0), np.unique(X[300:], axis=0))
+        assert 300 < len(read(address, table, tmp_path, sample=400)[1]) < 700
+        run(address, f"BEGIN; {compile_plan(Plan.parse('16:100,64:10'), column, D)} ROLLBACK")
+
+
 def test_reading_takes_little_memory(address: str, tmp_path: Path) -> None:
     run(address, "CREATE TABLE many AS SELECT embedding FROM docs, generate_series(1, 15) WHERE embedding IS NOT NULL")
     told: list[tuple[int, int]] = []

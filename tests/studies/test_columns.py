@@ -90,6 +90,7 @@ def test_as_json_of_a_sample(address: str) -> None:
     assert (found["n"], found["sampled"], found["count"], found["nulls"]) == (1200, 800, 1200, 3)
     assert (found["column"], found["dtype"], found["own_queries"]) == ("nested.embedding", "float16", True)
     assert found["executable"]["bits"] in (1, 16)
+    assert [code["dims"] for code in found["signs"]] == [8, 16, 32, 64]
     assert found["sql"].count(";\n") == 4
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,9 @@ class CheckedColumn:
     def to_json(self) -> dict[str, Any]:
         """Of numbers and texts, beside those of `found`."""
         executed = {"dims": self.code.dims, "bits": self.code.bits, "reranked": self.code.reranked}
-        return {"column": self.column.title, "nulls": self.column.nulls, "executable": executed, "sql": self.sql}
+        signs = [asdict(code) for code in self.found.signs]
+        told = {"signs": signs, "executable": executed, "sql": self.sql}
+        return {"column": self.column.title, "nulls": self.column.nulls, **told}
 
 
 def is_database(vectors: str, table: str | None, column: str | None, sql: Path | None) -> bool:
