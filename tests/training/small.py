@@ -19,11 +19,11 @@ from nestling.nesting import Nesting
 from nestling.training import (
     ArrayFeed,
     CaptionFeed,
+    CaptionObjective,
     ClassificationObjective,
     ContrastiveObjective,
     Feed,
     Objective,
-    PairObjective,
     TrainConfig,
     TrainResult,
     WorkerFeed,
@@ -139,7 +139,7 @@ def _pairs(folder: Path, **changes: Any) -> Found:
     objective, feed, _ = _contrastive(folder)
     assert isinstance(objective, ContrastiveObjective)
     assert isinstance(feed, ArrayFeed)
-    return PairObjective(objective.model), ArrayFeed(feed.inputs, objective.captions.numpy()[feed.targets]), changes
+    return CaptionObjective(objective.model), ArrayFeed(feed.inputs, objective.captions.numpy()[feed.targets]), changes
 
 
 def _several(folder: Path, **changes: Any) -> Found:
