@@ -84,5 +84,6 @@ def get_settings(scale: str = "full", *, seeds: int = 1) -> Settings:
     full = Settings(nesting=Nesting((8, 16, 32, 64, 128, 256)), train=train, seeds=tuple(range(seeds)))
     if scale == "full":
         return full
-    short = replace(train, epochs=1, steps=20, batch_size=64)
-    return replace(full, scale=scale, nesting=Nesting((8, 32, 64)), stages=(16, 32, 64), train=short, most=(4_000, 600))
+    short = replace(train, epochs=1, steps=120, batch_size=128, warmup_epochs=0.2)
+    nesting, stages = Nesting((8, 32, 64)), (16, 32, 64)
+    return replace(full, scale=scale, nesting=nesting, stages=stages, train=short, most=(16_000, 1_000))
