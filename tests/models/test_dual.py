@@ -15,7 +15,7 @@ from nestling.models.dual import DualEncoder
 from nestling.models.encoders.text import BertEncoder
 from nestling.nesting import Nesting
 from nestling.training import ArrayFeed, TrainConfig, fit
-from nestling.training.objective import ContrastiveObjective, PairObjective, numbered
+from nestling.training.objective import CaptionObjective, ContrastiveObjective, numbered
 from tests.losses import naive
 from tests.models.test_encoders import BERT
 
@@ -64,7 +64,7 @@ def test_captions_as_ids_give_the_loss_of_their_rows_whatever_the_padding() -> N
     pixels, captions, kind = _pairs(12)
     images = torch.from_numpy(pixels)
     wanted = ContrastiveObjective(model, captions)(images, kind)
-    found = PairObjective(model)(images, torch.nn.functional.pad(captions[kind], (0, 5)))
+    found = CaptionObjective(model)(images, torch.nn.functional.pad(captions[kind], (0, 5)))
     torch.testing.assert_close(found.per_dim, wanted.per_dim)
 
 

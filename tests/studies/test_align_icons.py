@@ -25,6 +25,7 @@ from nestling.studies.align_icons.pairs import Asked as Part
 from nestling.studies.align_icons.pairs import Pairs, pairs_of
 from nestling.studies.align_icons.settings import Settings, get_settings
 from nestling.studies.align_icons.study import run
+from nestling.studies.images import EncoderChoice
 from nestling.studies.pairs import TO_CAPTION, TO_PICTURE
 from nestling.studies.reproduce import names
 from nestling.studies.reproduce.asked import Asked
@@ -132,6 +133,48 @@ def test_what_is_judged_is_what_a_slow_loop_says() -> None:
         assert found.gap[k] == pytest.approx(np.mean(true) - np.mean(other))
 
 
+def test_a_model_that_learnt_nothing_is_at_chance(pairs: Pairs, settings: Settings, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    count, classes = 300, 10
+    asked = Part(
+        rng.integers(0, 255, (count, 1, 16, 16), dtype=np.uint8),
+        rng.permutation(count),
+        np.arange(count) % 5,
+        np.arange(count) % classes,
+        rng.integers(1000, 30_000, (count, 8)),
+        np.arange(count),
+        rng.integers(1000, 30_000, (classes, 8)),
+        np.full(classes, True),
+    )
+    model = (
+        Models(tmp_path, replace(pairs, asked=asked), settings, Silent()).fresh(Training(settings.nesting, 0)).eval()
+    )
+    vectors = (model.encode_images(asked.pixels), model.encode_texts(asked.captions), model.encode_texts(asked.prompts))
+    found = judged(Encoded(*vectors), asked, settings.nesting)
+    for form in (TO_PICTURE, TO_CAPTION):
+        assert (found.right[form.format(1)].mean(axis=1) < 4 / count).all()
+        assert (found.right[form.format(10)].mean(axis=1) < 2.5 * 10 / count).all()
+    assert (found.right[ZERO_SHOT].mean(axis=1) < 2 / classes).all()
+    assert (np.abs(found.macro - 1 / classes) < 0.1).all()
+    assert (np.abs(found.gap) < 0.03).all()
+
+
+def test_the_picture_tower_may_be_another_one_even_of_colours(pairs: Pairs, settings: Settings, tmp_path: Path) -> None:
+    large = replace(pairs, pixels=pairs.pixels.repeat(2, axis=2).repeat(2, axis=3))
+    large = replace(large, asked=replace(pairs.asked, pixels=pairs.asked.pixels.repeat(2, axis=2).repeat(2, axis=3)))
+    short = replace(settings, train=replace(settings.train, steps=1, batch_size=8), pixels=32)
+    training = Training(settings.nesting, 0)
+    models = Models(tmp_path, large, replace(short, image=EncoderChoice(name="efficientnet-lite0")), Silent())
+    found = models.encoded(training)
+    assert found.pictures.shape == (60, 16)
+    assert models.model(training).image.name == "efficientnet-lite0"
+    grey = Models(tmp_path, large, replace(short, image=EncoderChoice(name="resnet-18")), Silent())
+    assert grey.fresh(training).encode_images(large.asked.pixels[:3]).shape == (3, 16)
+    wide = replace(short, image=EncoderChoice(name="resnet-18"), nesting=Nesting((4, 513)))
+    with pytest.raises(InputError, match="dims must be at most the 512 features of resnet-18"):
+        Models(tmp_path, large, wide, Silent())
+
+
 def test_captions_of_the_part_are_told_once_by_the_commonest(pairs: Pairs, settings: Settings) -> None:
     asked = pairs.asked
     assert len(asked.pixels) == 60
@@ -217,6 +260,8 @@ def test_the_name_is_known_and_its_words_are_checked(tmp_path: Path) -> None:
         names.reproduce("align-icons", Asked(out=tmp_path, data="icons"), watch=Silent())
     with pytest.raises(InputError, match="scale must be full or small"):
         names.reproduce("align-icons", Asked(out=tmp_path, scale="big"), watch=Silent())
+    with pytest.raises(InputError, match="seeds must be at least 1"):
+        names.reproduce("align-icons", Asked(out=tmp_path, seeds=0), watch=Silent())
     assert get_settings("small").command == "nestling reproduce align-icons --scale small"
 
 

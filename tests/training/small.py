@@ -19,13 +19,13 @@ from nestling.nesting import Nesting
 from nestling.training import (
     ArrayFeed,
     CaptionFeed,
+    CaptionObjective,
     ClassificationObjective,
     ContrastiveObjective,
     Feed,
     MaskedLanguageObjective,
     Masking,
     Objective,
-    PairObjective,
     TokenFeed,
     TrainConfig,
     TrainResult,
@@ -143,7 +143,7 @@ def _pairs(folder: Path, **changes: Any) -> Found:
     objective, feed, _ = _contrastive(folder)
     assert isinstance(objective, ContrastiveObjective)
     assert isinstance(feed, ArrayFeed)
-    return PairObjective(objective.model), ArrayFeed(feed.inputs, objective.captions.numpy()[feed.targets]), changes
+    return CaptionObjective(objective.model), ArrayFeed(feed.inputs, objective.captions.numpy()[feed.targets]), changes
 
 
 def _several(folder: Path, **changes: Any) -> Found:

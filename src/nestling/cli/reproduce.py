@@ -20,7 +20,7 @@ def reproduce(
         str,
         typer.Argument(
             help="linear, unseen-widths, adaptive-classification, retrieval, adaptive-retrieval, few-shot, classes, "
-            "robustness, ablations, rates; all, which is these; or masked-words."
+            "robustness, ablations, rates; all, which is these; or align-icons, masked-words, text-retrieval."
         ),
     ],
     data: Annotated[

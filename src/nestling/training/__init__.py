@@ -9,11 +9,11 @@ from nestling.training.fit import Progress, TrainResult, fit
 from nestling.training.log import LogRow
 from nestling.training.masking import Masked, MaskedLanguageObjective, Masking
 from nestling.training.objective import (
+    CaptionObjective,
     ClassificationObjective,
     ContrastiveObjective,
     HeadObjective,
     Objective,
-    PairObjective,
 )
 from nestling.training.schedule import learning_rate
 from nestling.training.token_feed import TokenFeed
@@ -22,6 +22,7 @@ from nestling.training.worker_feed import Passage, WorkerFeed, in_order
 __all__ = [
     "ArrayFeed",
     "CaptionFeed",
+    "CaptionObjective",
     "Checkpoint",
     "ClassificationObjective",
     "ContrastiveObjective",
@@ -32,7 +33,6 @@ __all__ = [
     "MaskedLanguageObjective",
     "Masking",
     "Objective",
-    "PairObjective",
     "Passage",
     "Progress",
     "TokenFeed",

@@ -156,7 +156,7 @@ class ContrastiveObjective(_Meeting):
         return self.model.loss(inputs, self._cut(self.captions[targets]), weights=weights, groups=self.groups[targets])
 
 
-class PairObjective(_Meeting):
+class CaptionObjective(_Meeting):
     """The nested InfoNCE of pictures and the token ids of their captions, for captions without end.
 
     Equal captions of a batch, on whichever process, are not held against one another.

@@ -16,14 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
-from nestling.models import DualEncoder, ResidualEncoder, load, save
+from nestling.models import DualEncoder, Encoder, ResidualEncoder, load, save
 from nestling.models.store import identity
 from nestling.nesting import Nesting
 from nestling.studies.align_icons.pairs import Pairs
 from nestling.studies.align_icons.settings import Settings
 from nestling.studies.demo import report_training
+from nestling.studies.images.encoders import COMPACT
 from nestling.studies.reproduce.kept import about, complete, read_array, write_arrays
 from nestling.studies.watch import Watch
 from nestling.training import CaptionFeed, ContrastiveObjective, fit
@@ -106,24 +107,40 @@ class Models:
         return load(self.place(training) / "model", DualEncoder)
 
     def fresh(self, training: Training) -> DualEncoder:
-        """The first weights: the text tower's were trained, all others are drawn."""
+        """The first weights: the text tower's were trained, all others are drawn where nothing else is said."""
         settings = self.settings
         generator = torch.Generator().manual_seed(training.seed)
-        pixels = self.pairs.pixels
-        sample = pixels[:: max(1, len(pixels) // 2000)].astype(np.float32) / 255
-        image = ResidualEncoder(
+        image = self._pictures(generator)
+        text = settings.choice.build(generator)
+        text.tune(settings.tune)
+        return DualEncoder(image, text, training.nesting, generator=generator)
+
+    def _pictures(self, generator: torch.Generator) -> Encoder:
+        """The picture tower."""
+        settings, pixels = self.settings, self.pairs.pixels
+        sample = self._seen(pixels[:: max(1, len(pixels) // 2000)]).astype(np.float32) / 255
+        channels, size = sample.shape[1:3]
+        if settings.image.name != COMPACT or settings.image.pretrained is not None:
+            width = settings.nesting.width
+            return settings.image.build(width, channels=channels, size=size, sample=sample, generator=generator)
+        return ResidualEncoder(
             settings.stages[-1],
-            channels=pixels.shape[1],
-            size=pixels.shape[2],
+            channels=channels,
+            size=size,
             stages=settings.stages,
             ending="pooled",
             mean=float(sample.mean()),
             std=max(float(sample.std()), 1e-3),
             generator=generator,
         )
-        text = settings.choice.build(generator)
-        text.tune(settings.tune)
-        return DualEncoder(image, text, training.nesting, generator=generator)
+
+    def _seen(self, pixels: UInt8[np.ndarray, "n ch s s"]) -> UInt8[np.ndarray, "n _ s s"]:
+        """Grey as it is, or three times over, at no cost, for a tower that knows colours."""
+        choice = self.settings.image
+        trained = choice.name != COMPACT and choice.pretrained is not None
+        if choice.name != "efficientnet-lite0" and not trained:
+            return pixels
+        return np.broadcast_to(pixels, (len(pixels), 3, *pixels.shape[2:]))
 
     def place(self, training: Training) -> Path:
         """Its folder."""
@@ -132,7 +149,7 @@ class Models:
             "version": _VERSION,
             "nesting": (training.nesting.dims, training.nesting.weights),
             "train": train,
-            "tune": self.settings.tune,
+            "tune": (self.settings.tune, self.settings.image.tune),
             "begin": self._begin,
             "seed": training.seed,
         }
@@ -141,13 +158,14 @@ class Models:
 
     def _make(self, training: Training, folder: Path) -> None:
         model, pairs = self.fresh(training), self.pairs
+        fresh = () if self.settings.image.pretrained else (model.image,)
         objective = ContrastiveObjective(
-            model, torch.from_numpy(pairs.ids), torch.from_numpy(pairs.groups), fresh=(model.image,)
+            model, torch.from_numpy(pairs.ids), torch.from_numpy(pairs.groups), fresh=fresh
         )
         with self.watch.task(f"train {training.name}, seed {training.seed}") as step:
             fit(
                 objective,
-                CaptionFeed(pairs.pixels, pairs.starts, pairs.rows),
+                CaptionFeed(self._seen(pairs.pixels), pairs.starts, pairs.rows),
                 replace(self.settings.train, seed=training.seed),
                 folder=folder / "run",
                 resume=True,
@@ -158,7 +176,7 @@ class Models:
         asked = pairs.asked
         with self.watch.task(f"encode with {training.name}"):
             found = (
-                model.encode_images(asked.pixels),
+                model.encode_images(self._seen(asked.pixels)),
                 model.encode_texts(asked.captions),
                 model.encode_texts(asked.prompts),
             )

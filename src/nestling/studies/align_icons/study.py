@@ -59,7 +59,8 @@ def _about(pairs: Pairs, settings: Settings) -> str:
     train = settings.train
     long = f"{train.steps:,} steps" if train.steps else f"{train.epochs} epochs"
     return (
-        f"{pairs.name}: {pairs.about}. Both models have a residual picture tower that begins from nothing and "
+        f"{pairs.name}: {pairs.about}. Both models have a picture tower ({settings.image.name}) that begins from "
+        f"{settings.image.pretrained or 'nothing'} and "
         f"all-MiniLM-L6-v2 ({settings.tune} of it trained on) as the text tower, {long} of {train.batch_size} pairs, a "
         "learnt temperature and the symmetric InfoNCE, in which captions that say the same are not held against one "
         "another: the nested model's at every prefix, the plain one's at full width. Of a picture's captions (name, "

@@ -59,7 +59,8 @@ def section(rows: Sequence[Row], settings: Settings) -> Section:
 def _rows(system: str, training: Training, each: Judged, settings: Settings) -> Iterator[Row]:
     for k, m in enumerate(settings.nesting):
         values = {name: (float(lines[k].mean()), lines.shape[1]) for name, lines in each.right.items()}
-        values |= {GAP: (float(each.gap[k]), 0), MACRO: (float(each.macro[k]), 0)}
+        pictures, classed = (each.right[name].shape[1] for name in (TO_CAPTION.format(1), ZERO_SHOT))
+        values |= {GAP: (float(each.gap[k]), pictures), MACRO: (float(each.macro[k]), classed)}
         for metric, (value, n) in values.items():
             if value == value:
                 yield Row(system=system, metric=metric, value=value, unit="fraction", n=n, dims=m, seed=training.seed)
@@ -107,6 +108,8 @@ def _sentences(rows: Sequence[Row], settings: Settings) -> Iterator[str]:
         yield f"{metric}, {NESTED} minus {CUT}: " + ", ".join(f"{gain:+.1f} at {m}" for m, gain in gains.items()) + "."
     for system in (NESTED, CUT):
         full = mean_of(rows, ZERO_SHOT, system, dims[-1])
+        if not full > 0:
+            continue
         enough = next((m for m in dims if mean_of(rows, ZERO_SHOT, system, m) >= 0.95 * full), dims[-1])
         yield f"{system} keeps 95 % of its zero-shot accuracy ({100 * full:.1f} %) in {enough} of {dims[-1]} dims."
     wider = [m for m in dims if mean_of(rows, GAP, NESTED, m) > mean_of(rows, GAP, CUT, m)]

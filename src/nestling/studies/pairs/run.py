@@ -20,7 +20,7 @@ from nestling.studies.pairs.recall import recall_rows
 from nestling.studies.pairs.source import PairReading, open_pairs
 from nestling.studies.pairs.towers import TowerChoice
 from nestling.studies.watch import Watch
-from nestling.training import PairObjective, TrainConfig, WorkerFeed, fit, in_order
+from nestling.training import CaptionObjective, TrainConfig, WorkerFeed, fit, in_order
 from nestling.training.objective import numbered
 
 MEASURED = 10_000
@@ -75,7 +75,7 @@ def train_pairs(run: PairRun, *, resume: bool, watch: Watch) -> list[Row]:
     )
     with watch.task("train") as step:
         result = fit(
-            PairObjective(model),
+            CaptionObjective(model),
             WorkerFeed(train, workers=run.workers),
             run.train,
             folder=run.out,
