@@ -111,12 +111,14 @@ EXTRAS = {
     "pyarrow": "parquet",
     "webdataset": "data",
     "braceexpand": "data",
-    "datasets": "data",
+    "datasets": "hub",
     "matplotlib": "report",
     "onnx": "onnx",
     "onnxscript": "onnx",
     "onnxruntime": "onnx",
     "sentence_transformers": "hub",
+    "mteb": "mteb",
+    "wordllama": "weights",
     "psycopg": "postgres",
 }
 """Optional module → the extra of Nestling that brings it."""
