@@ -126,20 +126,26 @@ def test_words_go_on_from_a_checkpoint_to_the_same_model_which_can_be_used(data:
 
 
 @pytest.mark.soak
-def test_two_processes_train_on_words_and_go_on_to_the_same_model(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [("bert_base", MaskedLanguageModel), ("align", DualEncoder)], ids=["words", "pairs"]
+)
+def test_two_processes_train_and_go_on_to_the_same_model(
+    name: str, kind: type[MaskedLanguageModel] | type[DualEncoder], data: Path, tmp_path: Path
+) -> None:
     def two(out: str, *more: str) -> str:
-        changes = [*CHANGES["bert_base"], f"pretrained={data / 'bert'}", "checkpoint_every=2", "steps=6"]
+        changes = [*CHANGES[name], *_small(name, data), "checkpoint_every=2", "steps=6"]
         return torchrun(
-            *("nestling", "recipe", "bert_base", *more, "--set", f"data={data / 'texts'}", f"out={tmp_path / out}"),
+            *("nestling", "recipe", name, *more, "--set", f"data={_source(name, data)}", f"out={tmp_path / out}"),
             *changes,
         )
 
-    assert "masked_top1" in two("whole")
+    metric = "masked_top1" if name == "bert_base" else "recall@"
+    assert metric in two("whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "again")
     (tmp_path / "again" / "model" / "model.json").unlink()
     saved(tmp_path / "again")[-1].unlink()
-    assert "masked_top1" in two("again", "--resume")
-    one, other = (load(tmp_path / name / "model", MaskedLanguageModel) for name in ("whole", "again"))
+    assert metric in two("again", "--resume")
+    one, other = (load(tmp_path / out / "model", kind) for out in ("whole", "again"))
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
 
 
