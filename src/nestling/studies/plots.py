@@ -13,6 +13,7 @@ from nestling.errors import require_extra
 
 INK, FAINT, RIGHT, WRONG = "#1d2733", "#c9d1da", "#2a9d63", "#d1495b"
 COLOURS = ("#d9660b", "#2563a8", "#6b7a8c", "#8e5bb5", "#3a8f7d", "#b08a1e", "#c2416b", "#1d2733")
+_APART = 1.4  # dims that are nearer than that have no room for two numbers
 _STYLE = {
     "font.size": 10,
     "font.family": "DejaVu Sans",
@@ -77,8 +78,9 @@ def over_dims(panels: Mapping[str, Sequence[Line]], *, ylabel: str) -> str:
                 zorder=4 if not line.joined else 3 if first else 2,
             )
         dims = sorted({m for line in lines for m in line.dims})
+        ticks = [m for m, wider in zip(dims, [*dims[1:], 2 * dims[-1]], strict=True) if wider > _APART * m]
         axis.set_xscale("log", base=2)
-        axis.set_xticks(dims, [str(m) for m in dims])
+        axis.set_xticks(ticks, [str(m) for m in ticks])
         axis.set_title(title, loc="left", fontsize=11)
         axis.set_xlabel("dims")
     axes[0].set_ylabel(ylabel)

@@ -24,7 +24,7 @@ def _section(section: Section, command: str) -> str:
             f"## {section.title}",
             f"The paper: {section.claim} `{command}`",
             "\n".join(f"- {sentence}" for sentence in section.found),
-            *(_table(table) for table in section.tables),
+            *(_table(table) for table in section.tables if table.rows),
         ]
     )
 

@@ -50,7 +50,7 @@ def show(section: Section, watch: Watch) -> None:
     """Tables, those that fit a terminal, and sentences."""
     watch.say(f"\n{section.title}")
     for table in section.tables:
-        if not table.wide:
+        if table.rows and not table.wide:
             lines = [list(table.columns), *map(list, table.rows)]
             if len(lines[0]) > max(_COLUMNS, len(lines)):  # on its side it fits
                 lines = [list(line) for line in zip(*lines, strict=True)]

@@ -39,7 +39,7 @@ def _section(name: str, section: Section, rows: Sequence[Row], command: str) -> 
         f"<p><b>The paper:</b> {html.escape(section.claim)}</p>"
         + "".join(section.pictures)
         + (f"<p><b>Found here:</b></p><ul>{sentences}</ul>" if sentences else "")
-        + "".join(_table(name, table) for table in section.tables)
+        + "".join(_table(name, table) for table in section.tables if table.rows)
         + f"<p class=note>By <code>{html.escape(command)}</code>, which writes all rows to "
         + f"<a href={name}.jsonl>{name}.jsonl</a></p>"
         + _rows(name, section, rows)
@@ -60,7 +60,7 @@ def _table(name: str, table: Table) -> str:
 
 
 def _linked(name: str, cell: str) -> str:
-    text = html.escape(cell)
+    text = html.escape(cell).replace(" [", "<br>[")  # an interval stands below its number: tables get half as wide
     if not cell or not isinstance(cell, Cell) or not cell.of:
         return text
     lines = ", ".join(str(i + 1) for i in cell.of)
