@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,6 +32,8 @@ from nestling.training import (
     WorkerFeed,
     fit,
 )
+from nestling.training.pairs import PairFeed
+from nestling.training.pairs import PairObjective as TextPairObjective
 from tests.models.test_masked import MASK, SPECIAL, masked_model, masked_texts
 
 SIDE = 12
@@ -175,6 +177,34 @@ def _masked(folder: Path, **changes: Any) -> Found:
     return MaskedLanguageObjective(model, Masking(MASK, SPECIAL, 50, share=0.3)), TokenFeed(rows), changes
 
 
+class Letters(nn.Module):
+    """A vector of each text, by its letters and their places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(26, 8)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-0.4, 0.4, generator=torch.Generator().manual_seed(1))
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        found = torch.zeros(len(texts), 26)
+        for row, text in enumerate(texts):
+            for place, letter in enumerate(text):
+                found[row, ord(letter) - ord("a")] += 1 / (1 + place)
+        return torch.tanh(self.map(found))
+
+
+def _text_pairs(folder: Path, **changes: Any) -> Found:
+    """Few texts in many pairs: most are joined by pairs that the other process has."""
+    rng = np.random.default_rng(4)
+    texts = ["".join(chr(97 + int(i)) for i in rng.integers(0, 26, 5)) for _ in range(60)]
+    queries, documents = rng.integers(0, 30, 64), rng.integers(30, 50, 64)
+    targets = np.stack([documents, rng.integers(50, 60, 64)], axis=1)  # negatives that answer nothing
+    objective = TextPairObjective(Letters(), texts, Nesting((2, 8)), temperature=0.3, chunk=6)
+    return objective, PairFeed(queries, targets, texts), changes
+
+
 VIEW = View(side=SIDE, channels=1, crop=0.5)
 KINDS: dict[str, Callable[[Path], Found]] = {
     "classification": _classification,
@@ -185,5 +215,6 @@ KINDS: dict[str, Callable[[Path], Found]] = {
     "accumulated": lambda folder: _classification(folder, accumulate=4),
     "shards": _shards,
     "masked": _masked,
+    "text-pairs": _text_pairs,
 }
 """What several processes are tried on: an objective, its data, and changes of the configuration."""

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nestling.errors import InputError
 from nestling.losses import NestedLoss, contrastive
-from nestling.losses.gather import world
+from nestling.losses.gather import gather_rows, world
 from nestling.nesting import Nesting, prefix
 from nestling.training.feed import ArrayFeed
 from nestling.training.objective import Objective
@@ -63,7 +63,7 @@ class PairObjective(Objective):
     ) -> NestedLoss:
         """The loss of rows of queries, (b,), and of each query's document and hard negatives, (b, 1 + h)."""
         positives, others = targets[:, 0], targets[:, 1:].flatten()
-        negatives = _elsewhere(others, positives)
+        negatives = _elsewhere(others, gather_rows(positives))
         rows, places = torch.unique(torch.cat([inputs, positives, negatives]), return_inverse=True)
         vectors = prefix(self._encoded(rows.tolist()), self.nesting.width)[places]
         b = len(inputs)
@@ -118,23 +118,25 @@ class PairFeed(ArrayFeed):
 def joined(queries: Int[Tensor, " b"], documents: Int[Tensor, " b"]) -> Int[Tensor, " b"] | None:
     """A number for each pair, the same for those that share a text, or are led to one another by pairs that do.
 
-    It is the first of their documents, which means the same in every process. None where a process is alone and no two
-    of its pairs share a text, which costs the loss nothing.
+    The pairs of all processes are looked at: two may be joined by a third that another process has. None where no two
+    share a text, which costs the loss nothing.
     """
-    sides = [torch.unique(side, return_inverse=True)[1] for side in (queries, documents)]
-    if world()[1] == 1 and all(int(side.max()) + 1 == len(side) for side in sides):
+    rank, b = world()[0], len(queries)
+    whole = [gather_rows(side) for side in (queries, documents)]
+    sides = [torch.unique(side, return_inverse=True)[1] for side in whole]
+    if all(int(side.max()) + 1 == len(side) for side in sides):
         return None
-    found = documents
+    found = torch.arange(len(whole[0]), device=queries.device)
     while True:
         before = found
         for side in sides:
             found = found.new_zeros(len(found)).scatter_reduce(0, side, found, "amin", include_self=False)[side]
         if torch.equal(found, before):
-            return found
+            return found[rank * b : (rank + 1) * b]
 
 
 def _elsewhere(rows: Int[Tensor, " n"], positives: Int[Tensor, " b"]) -> Int[Tensor, " r"]:
-    """Rows that no query of the batch asks for, as many: another negative stands in the place of an answer."""
+    """Rows that no query of any process asks for, as many: another negative stands in the place of an answer."""
     wrong = torch.isin(rows, positives)
     good = rows[~wrong]
     if not len(good) or not wrong.any():
