@@ -25,8 +25,8 @@ from nestling.studies.align_icons.pairs import Asked as Part
 from nestling.studies.align_icons.pairs import Pairs, pairs_of
 from nestling.studies.align_icons.settings import Settings, get_settings
 from nestling.studies.align_icons.study import run
+from nestling.studies.captioned import TO_CAPTION, TO_PICTURE
 from nestling.studies.images import EncoderChoice
-from nestling.studies.pairs import TO_CAPTION, TO_PICTURE
 from nestling.studies.reproduce import names
 from nestling.studies.reproduce.asked import Asked
 from nestling.studies.watch import Silent

@@ -132,7 +132,7 @@ def test_the_commonest_piece_is_counted(done: Path, settings: Settings) -> None:
 
 def test_the_name_is_known_and_the_words_of_it_are_checked(tmp_path: Path) -> None:
     assert "masked-words" in names.known()
-    with pytest.raises(InputError, match=r"name must be one of linear, .*masked-words or all"):
+    with pytest.raises(InputError, match=r"name must be one of linear, .*text-retrieval or all"):
         names.reproduce("masked-wrods", Asked(out=tmp_path), watch=Silent())
     with pytest.raises(InputError, match="scale must be full or small"):
         names.reproduce("masked-words", Asked(out=tmp_path, scale="big"), watch=Silent())

@@ -18,7 +18,7 @@ from nestling.errors import DataError, InputError
 from nestling.evaluation import load_rows
 from nestling.models import DualEncoder, MaskedLanguageModel, load
 from nestling.models.encoders.text import minilm
-from nestling.studies.pairs import KS, TO_CAPTION, TO_PICTURE
+from nestling.studies.captioned import KS, TO_CAPTION, TO_PICTURE
 from nestling.studies.recipes.command import names, recipe_of, run_recipe, told
 from nestling.studies.sharding import shard_tree
 from nestling.studies.watch import Silent

@@ -23,12 +23,16 @@ from nestling.training import (
     ClassificationObjective,
     ContrastiveObjective,
     Feed,
+    MaskedLanguageObjective,
+    Masking,
     Objective,
+    TokenFeed,
     TrainConfig,
     TrainResult,
     WorkerFeed,
     fit,
 )
+from tests.models.test_masked import MASK, SPECIAL, masked_model, masked_texts
 
 SIDE = 12
 COUNT = 64
@@ -164,6 +168,13 @@ def _shards(folder: Path, **changes: Any) -> Found:
     return plain_objective(), WorkerFeed(open_shards(str(folder / "shards"), VIEW), workers=2), changes
 
 
+def _masked(folder: Path, **changes: Any) -> Found:
+    """Texts of different lengths, of which each process hides another number of words."""
+    model = masked_model(Nesting((3, 6, 12)), hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    rows = masked_texts(64).numpy()
+    return MaskedLanguageObjective(model, Masking(MASK, SPECIAL, 50, share=0.3)), TokenFeed(rows), changes
+
+
 VIEW = View(side=SIDE, channels=1, crop=0.5)
 KINDS: dict[str, Callable[[Path], Found]] = {
     "classification": _classification,
@@ -173,5 +184,6 @@ KINDS: dict[str, Callable[[Path], Found]] = {
     "contrastive-fsdp": lambda folder: _contrastive(folder, fsdp=True),
     "accumulated": lambda folder: _classification(folder, accumulate=4),
     "shards": _shards,
+    "masked": _masked,
 }
 """What several processes are tried on: an objective, its data, and changes of the configuration."""

@@ -8,7 +8,7 @@ import torch
 
 from nestling.errors import InputError
 from nestling.nesting import Nesting
-from nestling.training import ArrayFeed, TrainConfig, fit
+from nestling.training import TokenFeed, TrainConfig, fit
 from nestling.training.masking import Masked, MaskedLanguageObjective, Masking
 from tests.models.test_masked import MASK, NESTING, SPECIAL, masked_model, masked_texts
 
@@ -43,18 +43,29 @@ def test_hidden_tokens_do_not_depend_on_the_prefixes() -> None:
     seen: list[list[torch.Tensor]] = []
 
     class Watched(Masking):
-        def __call__(self, ids: torch.Tensor, generator: torch.Generator | None = None) -> Masked:
-            masked = super().__call__(ids, generator)
+        def __call__(self, ids: torch.Tensor, *given: torch.Generator | None, **lots: torch.Tensor | None) -> Masked:
+            masked = super().__call__(ids, *given, **lots)
             seen[-1].append(masked.ids)
             return masked
 
     for nesting in (NESTING, Nesting((6,))):
         seen.append([])
         objective = MaskedLanguageObjective(masked_model(nesting), Watched(MASK, SPECIAL, 50))
-        fit(objective, ArrayFeed(masked_texts(16).numpy(), np.zeros(16, np.int64)), _config(epochs=2))
+        fit(objective, TokenFeed(masked_texts(16).numpy()), _config(epochs=2))
     assert len(seen[0]) == 4
     assert all(torch.equal(one, other) for one, other in zip(*seen, strict=True))
     assert not torch.equal(seen[0][0], seen[0][2])
+
+
+def test_what_is_hidden_of_a_text_does_not_depend_on_what_stands_beside_it() -> None:
+    masking, ids = Masking(MASK, SPECIAL, 50), masked_texts(16)
+    lots = torch.arange(16)
+    whole = masking(ids, lots=lots)
+    for rows in (slice(0, 5), slice(9, 16)):
+        assert torch.equal(masking(ids[rows], lots=lots[rows]).ids, whole.ids[rows])
+    longer = torch.cat([ids, torch.zeros_like(ids)], dim=1)  # padded as beside a longer text
+    assert torch.equal(masking(longer, lots=lots).ids[:, : ids.shape[1]], whole.ids)
+    assert not torch.equal(whole.hidden, masking(ids, lots=lots + 1).hidden)
 
 
 def _config(**changes: float) -> TrainConfig:
@@ -71,7 +82,7 @@ def test_every_prefix_learns_what_words_follow() -> None:
     masking = Masking(MASK, SPECIAL, 50)
     fit(
         MaskedLanguageObjective(model, masking),
-        ArrayFeed(ids, np.zeros(256, np.int64)),
+        TokenFeed(ids),
         _config(epochs=60, batch_size=16, lr=1e-2),
     )
     masked = masking(torch.from_numpy(ids), torch.Generator().manual_seed(5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from nestling.training import ArrayFeed, TokenFeed, TrainConfig
 from nestling.training.batches import Batches
@@ -22,6 +23,10 @@ def test_its_batches_are_those_of_the_array() -> None:
             assert ids.dtype == wanted.dtype
             assert ids.equal(wanted)
             assert len(targets) == len(ids) == 3
+    whole = [targets for _, targets in TokenFeed(ROWS).shares(Batches(20, CONFIG), 4)]
+    halves = [[t for _, t in TokenFeed(ROWS).shares(Batches(20, CONFIG, rank, 2), 4)] for rank in (0, 1)]
+    assert all(torch.cat(parts).equal(both) for both, *parts in zip(whole, *halves, strict=True))
+    assert len({int(lot) for lots in whole for lot in lots}) == 30
 
 
 def test_its_fingerprint_is_of_every_id_whatever_their_type(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ORDER, AUGMENT, MODEL, PREFIXES, PICTURE, STAND_IN, CAPTION = range(7)
+ORDER, AUGMENT, MODEL, PREFIXES, PICTURE, STAND_IN, CAPTION, MASK = range(8)
 """Streams that must not meet: the second number of a key."""
 
 

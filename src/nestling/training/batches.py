@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nestling.data.draws import AUGMENT, MODEL, ORDER, PREFIXES, drawn
+from nestling.data.draws import AUGMENT, MASK, MODEL, ORDER, PREFIXES, drawn
 from nestling.data.samples import Order
 from nestling.errors import InputError
 from nestling.training.config import TrainConfig
@@ -105,6 +105,10 @@ class Batches:
         """The seed of what the model itself draws (dropout) in a part of a step, another one in each process."""
         key = (self.config.seed, MODEL, step, self.rank)
         return int(drawn(*(key if part == 0 else (*key, part))).integers(2**63))
+
+    def lots(self, step: int) -> Int64[np.ndarray, " s"]:
+        """A number for each sample of this process's share of a step, by which something is drawn for it."""
+        return drawn(self.config.seed, MASK, step).integers(2**63, size=self.config.batch_size)[self._mine()]
 
     def _mine(self) -> slice:
         return slice(self.rank * self.share, (self.rank + 1) * self.share)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nestling.errors import InputError
 from nestling.losses import NestedLoss
+from nestling.losses.gather import sum_over_processes, world
 from nestling.models.masked import MaskedLanguageModel
 from nestling.training.objective import Objective
 
@@ -49,25 +51,41 @@ class Masking:
         self.mask, self.size, self.share = mask, size, share
         self.special = torch.tensor(sorted({mask, *special}))
 
-    def __call__(self, ids: Int[Tensor, "b t"], generator: torch.Generator | None = None) -> Masked:
+    def __call__(
+        self,
+        ids: Int[Tensor, "b t"],
+        generator: torch.Generator | None = None,
+        *,
+        lots: Int[Tensor, " b"] | None = None,
+    ) -> Masked:
         """Hide some of a batch; each text that has any keeps at least one hidden token.
 
         Args:
-            generator: on the CPU; torch's own when left out, so that `fit` decides by its seed and step, whatever
-                the prefixes and wherever the batch lives.
+            generator: on the CPU; torch's own when left out.
+            lots: a number for each text instead, which alone decides what is hidden of it: not what stands beside it,
+                nor how long that is.
         """
-        lots = torch.rand((3, *ids.shape), generator=generator).to(ids.device)
+        drawn = torch.rand((3, *ids.shape), generator=generator) if lots is None else _by(lots, ids.shape[1])
+        lots_of = drawn.to(ids.device)
         may = ~torch.isin(ids, self.special.to(ids.device))
-        lot = lots[0].masked_fill(~may, 2.0)
+        lot = lots_of[0].masked_fill(~may, 2.0)
         first = lot == lot.min(dim=1, keepdim=True).values
         hidden = may & ((lot < self.share) | first)
-        other = (lots[2] * self.size).long().clamp(max=self.size - 1)
-        new = torch.where(lots[1] < _MASKED, self.mask, torch.where(lots[1] < _MASKED + _REPLACED, other, ids))
+        other = (lots_of[2] * self.size).long().clamp(max=self.size - 1)
+        new = torch.where(lots_of[1] < _MASKED, self.mask, torch.where(lots_of[1] < _MASKED + _REPLACED, other, ids))
         return Masked(torch.where(hidden, new, ids), hidden, ids[hidden])
 
 
+def _by(lots: Int[Tensor, " b"], count: int) -> Float[Tensor, "3 b t"]:
+    """Numbers 0 … 1, of each text a sequence of its own."""
+    rows = [np.random.Generator(np.random.Philox(key=lot)).random((count, 3), np.float32) for lot in lots.tolist()]
+    return torch.from_numpy(np.stack(rows)).permute(2, 0, 1)
+
+
 class MaskedLanguageObjective(Objective):
-    """The nested cross-entropy of hidden words; the tokens to hide are drawn anew in every step.
+    """The nested cross-entropy of hidden words; the tokens to hide are drawn anew in every step, by `TokenFeed`'s lots.
+
+    Under several processes it is the mean over the hidden words of all, of which each process has another number.
 
     Args:
         model: to train.
@@ -85,8 +103,13 @@ class MaskedLanguageObjective(Objective):
     def forward(
         self, inputs: Int[Tensor, "b t"], targets: Int[Tensor, " b"], weights: Float[Tensor, " k"] | None = None
     ) -> NestedLoss:
-        """The loss of a batch of token ids; the targets are not read, the words are their own."""
-        del targets
+        """The loss of a batch of token ids and their lots; the words are their own."""
         longest = int((inputs != self.model.encoder.padding).sum(dim=1).max())
-        masked = self.masking(inputs[:, :longest])
-        return self.model.loss(*masked, weights=weights, label_smoothing=self.label_smoothing)
+        masked = self.masking(inputs[:, :longest], lots=targets)
+        found = self.model.loss(*masked, weights=weights, label_smoothing=self.label_smoothing)
+        processes = world()[1]
+        if processes == 1:
+            return found
+        count = found.per_dim.new_tensor(float(len(masked.words)))
+        share = count * processes / sum_over_processes(count.clone())  # of which the mean over processes is taken
+        return NestedLoss(found.total * share, found.per_dim * share)

@@ -1,4 +1,4 @@
-"""Rows of token ids, which need no targets: in memory or mapped from a file."""
+"""Rows of token ids, whose targets are lots: in memory or mapped from a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_ONCE = 1 << 16  # rows
 
 
 class TokenFeed(Feed):
-    """Rows of ids, each its own target; what is hidden is drawn by the objective.
+    """Rows of ids, each its own target; with it goes a number, by which the objective draws what is hidden of it.
 
     Args:
         rows: (n, t), of any whole numbers; only the rows of a batch are read at a time.
@@ -36,10 +36,10 @@ class TokenFeed(Feed):
         return {"samples": len(self.rows), "length": self.rows.shape[1], "tokens": found}
 
     def shares(self, batches: Batches, start: int) -> Generator[Share]:
-        """Ids as int64; the targets are zeros."""
+        """Ids as int64; the targets are numbers of the step and the row, whichever process has it."""
         order = np.empty(0, np.int64)
         for step in range(start, batches.total):
             if step == start or step % batches.per_epoch == 0:
                 order = batches.order(step // batches.per_epoch)
             ids = torch.from_numpy(self.rows[batches.positions(order, step)].astype(np.int64))
-            yield ids, torch.zeros(len(ids), dtype=torch.int64)
+            yield ids, torch.from_numpy(batches.lots(step))

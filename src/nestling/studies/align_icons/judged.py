@@ -12,7 +12,7 @@ from nestling.nesting import Nesting, truncate
 from nestling.search import exact
 from nestling.studies.align_icons.models import Encoded
 from nestling.studies.align_icons.pairs import Asked
-from nestling.studies.pairs import TO_CAPTION, TO_PICTURE, found_at
+from nestling.studies.captioned import TO_CAPTION, TO_PICTURE, found_at
 
 ZERO_SHOT = "zero-shot top-1"
 

@@ -13,7 +13,7 @@ from nestling.studies.align_icons.judged import ZERO_SHOT, Judged, judged
 from nestling.studies.align_icons.models import Models, Training
 from nestling.studies.align_icons.pairs import Asked
 from nestling.studies.align_icons.settings import Settings
-from nestling.studies.pairs import KS, TO_CAPTION, TO_PICTURE
+from nestling.studies.captioned import KS, TO_CAPTION, TO_PICTURE
 from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, lines_of, mean_of
 
 NESTED, CUT = "MRL", "plain, cut"

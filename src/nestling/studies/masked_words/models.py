@@ -28,7 +28,7 @@ from nestling.studies.texts import report_rows, told_right
 from nestling.studies.watch import Watch
 from nestling.training import MaskedLanguageObjective, TokenFeed, fit
 
-_VERSION = 1  # of how models are made and measured: what another way made is not read
+_VERSION = 2  # of how models are made and measured: what another way made is not read
 _FREE = ("seed", "checkpoint_every", "log_every", "fsdp")
 
 

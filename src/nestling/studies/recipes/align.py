@@ -16,13 +16,13 @@ size=224 dims=12,24,48,96,192,384,768, or text_pretrained=FOLDER. align=FOLDER g
 transformers saved: the nested loss then makes prefixes of a model that had none.
 """
 
-from nestling.studies.recipes.pair import PairRecipe
+from nestling.studies.recipes.captioned import CaptionedRecipe
 from nestling.training import TrainConfig
 
 
-def get_config() -> PairRecipe:
+def get_config() -> CaptionedRecipe:
     """The recipe."""
-    return PairRecipe(
+    return CaptionedRecipe(
         out="runs/align",
         encoder="efficientnet-b7",
         text="bert-base",

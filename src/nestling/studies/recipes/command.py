@@ -16,7 +16,7 @@ from nestling.evaluation import Row
 from nestling.studies.watch import Watch
 from nestling.training import TrainConfig
 
-_PARTS = {"command", "image", "pair", "text"}  # files here that are no recipes
+_PARTS = {"command", "image", "captioned", "text"}  # files here that are no recipes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from nestling.data import Samples
 from nestling.evaluation import Row, save_rows
 from nestling.models import DualEncoder, save
 from nestling.nesting import Nesting
+from nestling.studies.captioned.recall import recall_rows
+from nestling.studies.captioned.source import CaptionedReading, open_captioned
+from nestling.studies.captioned.towers import TowerChoice
 from nestling.studies.demo import report_training
 from nestling.studies.images.source import tell_faults
-from nestling.studies.pairs.recall import recall_rows
-from nestling.studies.pairs.source import PairReading, open_pairs
-from nestling.studies.pairs.towers import TowerChoice
 from nestling.studies.watch import Watch
 from nestling.training import CaptionObjective, TrainConfig, WorkerFeed, fit, in_order
 from nestling.training.objective import numbered
@@ -30,7 +30,7 @@ _SAMPLE = 200  # pictures, by which fresh encoders are normalised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairRun:
+class CaptionedRun:
     """What to train, on which pairs.
 
     Attributes:
@@ -46,11 +46,11 @@ class PairRun:
     nesting: Nesting
     train: TrainConfig
     towers: TowerChoice
-    reading: PairReading
+    reading: CaptionedReading
     workers: int | None = None
 
 
-def train_pairs(run: PairRun, *, resume: bool, watch: Watch) -> list[Row]:
+def train_captioned(run: CaptionedRun, *, resume: bool, watch: Watch) -> list[Row]:
     """Read, train, save and measure.
 
     Returns:
@@ -65,7 +65,7 @@ def train_pairs(run: PairRun, *, resume: bool, watch: Watch) -> list[Row]:
     """
     main = PartialState(cpu=not torch.accelerator.is_available()).is_main_process
     tokenizer = run.towers.reader()
-    train, val = open_pairs(run.pairs, tokenizer, run.reading, watch)
+    train, val = open_captioned(run.pairs, tokenizer, run.reading, watch)
     model = run.towers.build(
         run.nesting,
         channels=run.reading.channels,

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from nestling.evaluation import Row
 from nestling.nesting import Nesting
+from nestling.studies.captioned import CaptionedRun, TowerChoice, train_captioned
+from nestling.studies.captioned.source import CaptionedReading
 from nestling.studies.images import EncoderChoice
-from nestling.studies.pairs import PairRun, TowerChoice, train_pairs
-from nestling.studies.pairs.source import PairReading
 from nestling.studies.recipes.command import Recipe
 from nestling.studies.texts import TextEncoderChoice
 from nestling.studies.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairRecipe(Recipe):
+class CaptionedRecipe(Recipe):
     """A dual encoder on shards or files of pictures and captions.
 
     Attributes:
@@ -24,7 +24,7 @@ class PairRecipe(Recipe):
         text, text_pretrained, tokenizer, dropout: of texts, as `name` and the rest of `TextEncoderChoice`.
         align: a whole `AlignModel` instead of both, as of `TowerChoice`.
         dims: the prefixes.
-        size, channels, crop, flip, length, val_fraction: as of `PairReading`.
+        size, channels, crop, flip, length, val_fraction: as of `CaptionedReading`.
     """
 
     encoder: str
@@ -44,7 +44,7 @@ class PairRecipe(Recipe):
 
     def run(self, *, resume: bool, watch: Watch) -> list[Row]:
         """Train, save and measure."""
-        run = PairRun(
+        run = CaptionedRun(
             pairs=self.data,
             out=Path(self.out),
             nesting=Nesting.parse(self.dims),
@@ -54,7 +54,7 @@ class PairRecipe(Recipe):
                 text=TextEncoderChoice(self.text, self.text_pretrained, self.tokenizer, self.dropout),
                 align=self.align,
             ),
-            reading=PairReading(
+            reading=CaptionedReading(
                 size=self.size,
                 channels=self.channels,
                 crop=self.crop,
@@ -66,4 +66,4 @@ class PairRecipe(Recipe):
             ),
             workers=self.workers,
         )
-        return train_pairs(run, resume=resume, watch=watch)
+        return train_captioned(run, resume=resume, watch=watch)

@@ -16,7 +16,7 @@ _VALIDATION = ("val", "validation", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairReading:
+class CaptionedReading:
     """How pairs are read.
 
     Attributes:
@@ -42,7 +42,9 @@ class PairReading:
         return View(side=self.size, channels=self.channels, inside=inside, crop=self.crop, flip=self.flip)
 
 
-def open_pairs(source: str, tokenizer: Tokenizer, reading: PairReading, watch: Watch) -> tuple[Samples, Samples]:
+def open_captioned(
+    source: str, tokenizer: Tokenizer, reading: CaptionedReading, watch: Watch
+) -> tuple[Samples, Samples]:
     """Training and validation pairs; tells what was found.
 
     Raises:
@@ -58,7 +60,7 @@ def open_pairs(source: str, tokenizer: Tokenizer, reading: PairReading, watch: W
     return train, val
 
 
-def _from_files(source: str, tokenizer: Tokenizer, reading: PairReading, watch: Watch) -> tuple[Samples, Samples]:
+def _from_files(source: str, tokenizer: Tokenizer, reading: CaptionedReading, watch: Watch) -> tuple[Samples, Samples]:
     found = captioned_files(
         source,
         reading.view(),
@@ -73,7 +75,7 @@ def _from_files(source: str, tokenizer: Tokenizer, reading: PairReading, watch: 
     return found.train, found.val
 
 
-def _from_shards(source: str, tokenizer: Tokenizer, reading: PairReading, watch: Watch) -> tuple[Samples, Samples]:
+def _from_shards(source: str, tokenizer: Tokenizer, reading: CaptionedReading, watch: Watch) -> tuple[Samples, Samples]:
     def opened(where: str) -> Shards:
         with watch.task("count samples") as step:
             found = open_shards(
