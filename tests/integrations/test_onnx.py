@@ -21,6 +21,7 @@ from nestling.integrations import describe_onnx, export_onnx
 from nestling.integrations.onnx import _apart
 from nestling.models import Classifier, Encoder, NestedLinear, ResidualEncoder, build
 from nestling.nesting import Nesting, truncate
+from tests.models.test_encoders import ALIGN_IMAGE
 
 RESNET = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic", "num_channels": 1}
 VIT = {
@@ -74,6 +75,7 @@ CASES = [
     Case("resnet", {"architecture": RESNET}, (1, 40, 24), (2, 8), tied=True),
     Case("vit", {"architecture": VIT}, (3, 32, 32), (2, 6, 12)),
     Case("vit", {"architecture": VIT}, (3, 48, 40), (2, 6, 12), rotated=True),
+    Case("align-image", {"architecture": ALIGN_IMAGE}, (3, 40, 40), (2, 16)),
     Case("efficientnet-lite0", {}, (3, 40, 40), (8, 64, 1280), rotated=True),
 ]
 PLAIN = CASES[1]

@@ -270,3 +270,10 @@ def test_every_row_of_the_small_scale(tmp_path: Path) -> None:
     names.reproduce("align-icons", Asked(out=tmp_path, scale="small", runs=tmp_path / "runs"), watch=Silent())
     rows = read_rows(tmp_path / "align-icons.jsonl")
     assert {row.system for row in rows} == {"MRL", "plain, cut", "MRL − plain, cut"}
+    found = {(row.system, row.metric, row.dims): row for row in rows}
+    for system in ("MRL", "plain, cut"):
+        for m in get_settings("small").nesting:
+            assert found[system, "zero-shot macro", m].n > 100
+            assert found[system, "gap", m].value > 0  # it learnt, if only a little
+        top = found[system, TO_CAPTION.format(10), 64]
+        assert top.value > 2 * 10 / found[system, TO_PICTURE.format(1), 64].n  # twice chance, the captions

@@ -86,4 +86,4 @@ def get_settings(scale: str = "full", *, seeds: int = 1) -> Settings:
         return full
     short = replace(train, epochs=1, steps=120, batch_size=128, warmup_epochs=0.2)
     nesting, stages = Nesting((8, 32, 64)), (16, 32, 64)
-    return replace(full, scale=scale, nesting=nesting, stages=stages, train=short, most=(16_000, 1_000))
+    return replace(full, scale=scale, nesting=nesting, stages=stages, train=short, most=(16_000, 3_000))
