@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import signal
 import threading
@@ -19,6 +20,12 @@ from nestling.training.config import TrainConfig
 from nestling.training.objective import Objective
 
 
+def _leave() -> None:
+    """Before the interpreter ends: threads of the group that outlive it abort a process that has done its work."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 class Processes:
     """This process among the others of a run.
 
@@ -33,6 +40,7 @@ class Processes:
         # Without cpu=True, accelerate on a machine without a GPU takes N processes of torchrun for N runs.
         # Its own mixed precision is a setting of the whole process; ours is one of the run.
         self._accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
+        atexit.register(_leave)
         self.rank, self.count = self._accelerator.process_index, self._accelerator.num_processes
         self.main, self.device = self._accelerator.is_main_process, self._accelerator.device
         self.sharded = config.fsdp
