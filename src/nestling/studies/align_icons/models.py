@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,6 +25,7 @@ from nestling.studies.align_icons.settings import Settings
 from nestling.studies.demo import report_training
 from nestling.studies.images.encoders import COMPACT
 from nestling.studies.reproduce.kept import about, complete, read_array, write_arrays
+from nestling.studies.reproduce.missing import make_missing
 from nestling.studies.watch import Watch
 from nestling.training import CaptionFeed, ContrastiveObjective, fit
 from nestling.training.lock import waiting
@@ -80,12 +80,7 @@ class Models:
             CheckpointError, TrainingDivergedError: as of `encoded`.
         """
         missing: Sequence[Training] = [each for each in self.trainings() if not complete(self.place(each))]
-        begun = time.monotonic()
-        for done, each in enumerate(missing):
-            left = (time.monotonic() - begun) / done * (len(missing) - done) / 60 if done else 0.0
-            told = f", about {left:.0f} minutes for all that are left" if left else ""
-            self.watch.say(f"Model {done + 1} of {len(missing)}: {each.name}, seed {each.seed}{told}")
-            self.encoded(each)
+        make_missing(missing, self.encoded, lambda each: f"{each.name}, seed {each.seed}", self.watch)
 
     def encoded(self, training: Training) -> Encoded:
         """By a model, trained now if it is not there.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -24,6 +23,7 @@ from nestling.nesting import Nesting
 from nestling.studies.masked_words.settings import Settings
 from nestling.studies.masked_words.words import Words
 from nestling.studies.reproduce.kept import about, complete, read_array, write_arrays
+from nestling.studies.reproduce.missing import make_missing
 from nestling.studies.texts import report_rows, told_right
 from nestling.studies.watch import Watch
 from nestling.training import MaskedLanguageObjective, TokenFeed, fit
@@ -78,12 +78,7 @@ class Models:
             CheckpointError, TrainingDivergedError: as of `answers`.
         """
         missing: Sequence[Training] = [each for each in self.trainings() if not complete(self._place(each))]
-        begun = time.monotonic()
-        for done, each in enumerate(missing):
-            left = (time.monotonic() - begun) / done * (len(missing) - done) / 60 if done else 0.0
-            told = f", about {left:.0f} minutes for all that are left" if left else ""
-            self.watch.say(f"Model {done + 1} of {len(missing)}: {_name(each)}, seed {each.seed}{told}")
-            self.answers(each)
+        make_missing(missing, self.answers, lambda each: f"{_name(each)}, seed {each.seed}", self.watch)
 
     def answers(self, training: Training) -> Answers:
         """Of a model, trained now if it is not there.
