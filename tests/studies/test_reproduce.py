@@ -83,19 +83,20 @@ def test_the_main_table_holds_every_system_at_every_prefix(done: tuple[Path, Pat
     rows = read_rows(done[0] / "linear.jsonl")
     assert {row.group for row in rows if row.metric == "1nn_top1_by_group"} == set(map(str, range(24)))
     kinds = {row.system for row in rows if " - " not in row.system and "raw" not in row.system}
-    assert kinds == SYSTEMS | {"FF finished", "MRL projected", "FF projected"}
+    assert kinds == SYSTEMS | {"FF finished", "MRL projected", "FF projected", "FF projected finished"}
     for system in SYSTEMS - {"pixels"}:
         for metric in ("probe_top1", "1nn_top1", "linear_top1"):
             dims = {row.dims for row in rows if (row.system, row.metric) == (system, metric)}
             assert {4, 8, 16} <= dims, (system, metric)
     assert {row.seed for row in rows if row.system == "MRL"} == {0, 1}
-    for metric in ("probe_top1", "1nn_top1", "head_top1"):  # FF is one of its variants, by validation
-        variants = [
-            {(r.dims, r.seed): r.value for r in rows if (r.system, r.metric) == (system, metric)}
-            for system in ("FF", "FF finished", "FF raw")
-        ]
-        assert len(variants[0]) == 6
-        assert all(value in (variants[1][at], variants[2][at]) for at, value in variants[0].items())
+    for metric in ("probe_top1", "1nn_top1", "head_top1"):  # plain models are one of their variants, by validation
+        for plain, trained in (("FF", 6), ("FF projected", 3)):
+            variants = [
+                {(r.dims, r.seed): r.value for r in rows if (r.system, r.metric) == (system, metric)}
+                for system in (plain, f"{plain} finished", f"{plain} raw")
+            ]
+            assert len(variants[0]) == trained
+            assert all(value in (variants[1][at], variants[2][at]) for at, value in variants[0].items())
     assert all(0 <= row.value <= 1 for row in rows if row.metric.endswith("top1"))
     differences = [row for row in rows if row.metric == "1nn_top1_difference" and row.system == "MRL - FF"]
     assert [row.dims for row in differences] == [4, 8, 16]

@@ -16,7 +16,7 @@ from nestling.studies.reproduce.recipe import Recipe, Training
 from nestling.studies.reproduce.zoo import PARTS, Trained, Zoo, flops_of
 
 NESTED = ("MRL", "MRL-E")
-RAW, FINISHED = "FF raw", "FF finished"
+PLAIN = ("FF", "FF projected")
 _WORDS = {"probe_top1": "probe", "1nn_top1": "1-NN", "knn_top1": "k-NN"}
 _VOTERS = 10  # k of k-NN
 _VERSION = 1  # of probe and neighbours: what they predicted is kept
@@ -69,8 +69,12 @@ class Systems:
     def plain(self, m: int, seed: int) -> Block:
         """FF-m, the same encoder whose first m features feed a head of their own: finished if that helps 1-NN on
         validation."""
+        return self._better("FF", self._plain(m), seed)
+
+    def _better(self, system: str, recipe: Recipe, seed: int) -> Block:
+        """A plain model finished or raw, whichever has the better 1-NN on validation."""
         val = self.images.val.labels
-        blocks = [self.block("FF", self._plain(m, finished=finished), seed) for finished in (True, False)]
+        blocks = [self.block(system, each, seed) for each in (recipe, recipe.plain())]
         return max(blocks, key=lambda block: (self.predict(block, Neighbor())["val"] == val).mean())
 
     def _nested(self, system: str, **changes: Any) -> Recipe:
@@ -82,7 +86,7 @@ class Systems:
     def _models(self, seed: int) -> list[tuple[str, Recipe]]:
         """(system, recipe) of all that is trained for the main table with this seed; the long ones last."""
         dims = self._dims(seed)
-        found = [(system, self._nested(system)) for system in NESTED] + [(FINISHED, self._plain(m)) for m in dims]
+        found = [(system, self._nested(system)) for system in NESTED] + [("FF", self._plain(m)) for m in dims]
         if seed in self.settings.seeds:
             found.append(("slimmable", self.zoo.slimmable_recipe))
         if seed in self.settings.once:
@@ -168,12 +172,12 @@ class Systems:
         for system, recipe in self._models(seed):
             if recipe == self.zoo.slimmable_recipe:
                 yield from self.slimmable(seed)
-            elif system == FINISHED and not variants:
-                yield self.plain(recipe.nesting.width, seed)
+            elif system in PLAIN and not variants:
+                yield self._better(system, recipe, seed)
             else:
-                yield self.block(system, recipe, seed)
-                if variants and recipe.ending == "pooled":
-                    yield self.block(RAW if system == FINISHED else f"{system} raw", recipe.plain(), seed)
+                yield self.block(f"{system} finished" if system in PLAIN else system, recipe, seed)
+                if variants:
+                    yield self.block(f"{system} raw", recipe.plain(), seed)
         if seed in self.settings.seeds:
             yield self.svd(seed)
             yield self.pca(seed)

@@ -17,7 +17,7 @@ from nestling.studies.reproduce.judged import LINEAR, Judged, judge
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, lines_of, mean_of, percent
 from nestling.studies.reproduce.settings import Settings
-from nestling.studies.reproduce.systems import FINISHED, HEAD, NEIGHBOR, PROBE, RAW, VOTE, Systems
+from nestling.studies.reproduce.systems import HEAD, NEIGHBOR, PLAIN, PROBE, VOTE, Systems
 
 _TITLES = {
     LINEAR: "linear top-1, the better of trained head and refitted probe, %",
@@ -56,12 +56,14 @@ def rows(systems: Systems) -> list[Row]:
 
 
 def _judged(systems: Systems, seed: int) -> list[Judged]:
-    """All systems, and FF as the better of its two variants."""
+    """All systems, and plain models as the better of their two variants."""
     found = [judge(block, systems) for block in systems.main(seed, variants=True)]
-    kinds = {kind: [each for each in found if each.system == kind] for kind in (FINISHED, RAW)}
-    better = [a.or_better(b, "FF") for a, b in zip(kinds[FINISHED], kinds[RAW], strict=True)]
-    first = next(i for i, each in enumerate(found) if each.system == FINISHED)
-    return found[:first] + better + found[first:]
+    for system in PLAIN:
+        finished, raw = ([each for each in found if each.system == f"{system} {kind}"] for kind in ("finished", "raw"))
+        better = [a.or_better(b, system) for a, b in zip(finished, raw, strict=True)]
+        first = found.index(finished[0]) if finished else len(found)
+        found = found[:first] + better + found[first:]
+    return found
 
 
 def section(rows: Sequence[Row], settings: Settings) -> Section:
