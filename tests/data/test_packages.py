@@ -10,6 +10,7 @@ import pytest
 
 from nestling.data.packages import _parsed, packages
 from nestling.errors import ChecksumError, DataError
+from tests.cli.command import here, refused
 
 LISTS = {
     "deb_main_binary-amd64_Packages": """Package: libfoo1
@@ -79,6 +80,22 @@ def test_what_is_kept_is_read_and_damage_is_told(lists: Path, tmp_path: Path, mo
         path.write_bytes(bad)
         with pytest.raises(ChecksumError, match="Delete it, and it is fetched again"):
             packages(fetch=False)
+
+
+def test_the_command_writes_pairs_to_train_on(lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NESTLING_DATA", str(tmp_path / "cache"))
+    found = _parsed(lists)
+    path = tmp_path / "cache" / "packages" / "packages.json.gz"
+    _keep(path, found.names, found.short, found.long, found.sections, found.sources)
+    done = here("data", "packages", "--out", tmp_path / "pairs.jsonl")
+    assert "2 pairs of 2 sources" in done.stdout
+    rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
+    assert [(row["query"], row["group"]) for row in rows] == [
+        ("stars and their bars", "bar"),
+        ("library of foos", "foo"),
+    ]
+    assert [row["document"] for row in rows] == list(found.long)
+    assert "must be a file that ends in .jsonl" in refused(here("data", "packages", "--out", tmp_path / "a.csv"))
 
 
 def test_without_apt_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,23 @@ def test_a_table_is_parted_by_its_documents(tmp_path: Path, name: str, names: tu
     assert said(again) == said(asked)
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv", "parquet"])
+def test_pairs_of_a_group_stay_together(tmp_path: Path, suffix: str) -> None:
+    path, rows = tmp_path / f"a.{suffix}", [(*row, i // 6) for i, row in enumerate(ROWS)]
+    names = ("query", "document", "group")
+    if suffix == "jsonl":
+        path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows))
+    elif suffix == "parquet":
+        pyarrow.parquet.write_table(pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)}), path)
+    else:
+        with path.open("w", newline="") as stream:
+            csv.writer(stream, delimiter="\t" if suffix == "tsv" else ",").writerows([names, *rows])
+    learnt, asked = read_pairs(path, held_out=0.3)
+    sides = [{ROWS.index(row) // 6 for row in said(each)} for each in (learnt, asked)]
+    assert sides[0] | sides[1] == set(range(10))
+    assert not sides[0] & sides[1]
+
+
 def test_a_text_is_there_once_and_pairs_too() -> None:
     pairs = TextPairs.of([("a", "x"), ("a", "y"), ("b", "x"), ("a", "x")])
     assert pairs.queries == ["a", "b"]

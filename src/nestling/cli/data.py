@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nestling.cli.console import ConsoleWatch
+from nestling.errors import InputError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -15,6 +16,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(help="Fetch and check data sets.", no_args_is_help=True)
     group.command(name="fashion-mnist")(fashion_mnist_)
     group.command(name="icons")(icons_)
+    group.command(name="packages")(packages_)
     group.command(name="shard")(shard)
     app.add_typer(group, name="data")
 
@@ -61,6 +63,29 @@ def icons_(
         described(size, seed, watch)
         if sheet is not None:
             contact_sheet(size, seed, sheet)
+
+
+def packages_(
+    out: Annotated[Path, typer.Option(help="The table, JSON lines of query, document and group.")] = Path(
+        "packages.jsonl"
+    ),
+) -> None:
+    """Write what Debian says of its packages (59,000, in a line and at length) as pairs of texts to train on.
+
+    Packages of one source are a group: they are told much alike, and are held out together.
+
+    Example: `nestling data packages --out packages.jsonl`, then `nestling train --pairs packages.jsonl`
+    """
+    from nestling.data import packages
+    from nestling.data.text_pairs import write_pairs
+
+    watch = ConsoleWatch()
+    if out.suffix != ".jsonl":
+        raise InputError.of("--out", "a file that ends in .jsonl", out)
+    found = packages(say=watch.say)
+    write_pairs(out, zip(found.short, found.long, found.sources, strict=True))
+    watch.say(f"{len(found):,} pairs of {len(set(found.sources)):,} sources, archive {found.digest}: {out}")
+    watch.say(f"Next: nestling train --pairs {out}")
 
 
 def shard(

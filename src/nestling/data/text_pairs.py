@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +18,10 @@ from jaxtyping import Int64
 
 from nestling.data.texts import part_of
 from nestling.errors import DataError, InputError, require_extra
+from nestling.files import write_file
 
 _NAMES = (("query", "document"), ("anchor", "positive"), ("question", "answer"), ("query", "positive"))
+_GROUP = "group"
 _SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 _CORPUS, _QUERIES, _QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 _TESTS = ("test", "dev", "validation")
@@ -59,13 +61,14 @@ def read_pairs(source: Path | str, *, held_out: float = 0.05) -> tuple[TextPairs
     """Pairs to learn from, and others to measure on.
 
     Of a table, the pairs of some documents are held out, drawn by the documents' own bytes, and asked of these
-    documents alone. Of a folder in BEIR's form, ``qrels/train.tsv`` and ``qrels/test.tsv`` (or dev), asked of the whole
-    corpus.
+    documents alone; where there is a column "group", the pairs of some groups instead, so that documents which are
+    alike (of one source, one author) are not on both sides. Of a folder in BEIR's form, ``qrels/train.tsv`` and
+    ``qrels/test.tsv`` (or dev), asked of the whole corpus.
 
     Args:
         source: .jsonl, .csv, .tsv or .parquet with the columns query and document (or anchor and positive, question and
-            answer, or just two of texts); or a folder in BEIR's form.
-        held_out: share of a table's documents.
+            answer, or just two of texts), and perhaps group; or a folder in BEIR's form.
+        held_out: share of a table's documents, or of its groups.
 
     Raises:
         DataError: there is nothing, it is damaged, or too little.
@@ -77,16 +80,26 @@ def read_pairs(source: Path | str, *, held_out: float = 0.05) -> tuple[TextPairs
         raise InputError.of("held_out", "between 0 and 1", held_out)
     if path.is_dir():
         return _beir(path)
-    rows = [(a, b) for a, b in _table(path) if a and b]
-    parts = [part_of(b, (held_out,)) for _, b in rows]
-    asked = TextPairs.of([row for row, part in zip(rows, parts, strict=True) if part == 0])
-    learnt = TextPairs.of([row for row, part in zip(rows, parts, strict=True) if part == 1])
+    rows = [(a, b, part_of(group or b, (held_out,))) for a, b, group in _table(path) if a and b]
+    asked, learnt = (TextPairs.of([(a, b) for a, b, part in rows if part == wanted]) for wanted in (0, 1))
     if len(asked) < 2 or len(learnt) < 2:
         raise DataError(f"{path} has {len(rows)} pairs, too few to learn from some and measure on others. Add pairs.")
     return learnt, asked
 
 
-def _table(path: Path) -> Iterator[tuple[str, str]]:
+def write_pairs(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Write a table that `read_pairs` reads, whole or not at all.
+
+    Args:
+        path: .jsonl.
+        rows: query, document and group.
+    """
+    lines = (json.dumps(dict(zip(("query", "document", _GROUP), row, strict=True)), ensure_ascii=False) for row in rows)
+    write_file(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _table(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Query, document and group, which may be empty."""
     if not path.is_file():
         raise DataError(f"{path} does not exist. Give a table of pairs or a folder in BEIR's form.")
     suffix = path.suffix.lower()
@@ -100,7 +113,7 @@ def _table(path: Path) -> Iterator[tuple[str, str]]:
         yield from _lines(path, "\t" if suffix == ".tsv" else ",")
 
 
-def _objects(path: Path) -> Iterator[tuple[str, str]]:
+def _objects(path: Path) -> Iterator[tuple[str, str, str]]:
     chosen: tuple[str, str] | None = None
     for place, line in _json_lines(path):
         if chosen is None:
@@ -108,31 +121,33 @@ def _objects(path: Path) -> Iterator[tuple[str, str]]:
         values = line.get(chosen[0]), line.get(chosen[1])
         if not isinstance(values[0], str) or not isinstance(values[1], str):
             raise DataError(f"Line {place} of {path} has no texts {chosen[0]} and {chosen[1]}. Repair it.")
-        yield values[0].strip(), values[1].strip()
+        yield values[0].strip(), values[1].strip(), str(line.get(_GROUP, ""))
 
 
-def _lines(path: Path, delimiter: str) -> Iterator[tuple[str, str]]:
+def _lines(path: Path, delimiter: str) -> Iterator[tuple[str, str, str]]:
     csv.field_size_limit(_LONGEST)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = csv.DictReader(stream, delimiter=delimiter)
             first, second = _two(list(rows.fieldnames or ()), path)
             for row in rows:
-                yield (row[first] or "").strip(), (row[second] or "").strip()
+                yield (row[first] or "").strip(), (row[second] or "").strip(), row.get(_GROUP) or ""
     except (OSError, UnicodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}). Convert it to UTF-8 with a line of names.") from error
 
 
-def _columns(path: Path) -> Iterator[tuple[str, str]]:
+def _columns(path: Path) -> Iterator[tuple[str, str, str]]:
     parquet, pa = require_extra("pyarrow.parquet"), require_extra("pyarrow")
     try:
         file = parquet.ParquetFile(path)
         texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
         names = list(_two(texts, path))
-        for batch in file.iter_batches(columns=names):
+        grouped = _GROUP in file.schema_arrow.names
+        for batch in file.iter_batches(columns=[*names, _GROUP] if grouped else names):
             sides = [batch.column(name).to_pylist() for name in names]
-            for a, b in zip(*sides, strict=True):
-                yield (a or "").strip(), (b or "").strip()
+            groups = batch.column(_GROUP).to_pylist() if grouped else [""] * len(batch)
+            for a, b, group in zip(*sides, groups, strict=True):
+                yield (a or "").strip(), (b or "").strip(), "" if group is None else str(group)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}). Write it again.") from error
 
@@ -141,8 +156,9 @@ def _two(names: Sequence[str], path: Path) -> tuple[str, str]:
     for pair in _NAMES:
         if set(pair) <= set(names):
             return pair
-    if len(names) == 2:
-        return names[0], names[1]
+    left = [name for name in names if name != _GROUP]
+    if len(left) == 2:
+        return left[0], left[1]
     told = ", ".join(names) or "none"
     raise InputError.of(f"{path.name}", "with columns query and document", f"columns {told}", "Rename them.")
 

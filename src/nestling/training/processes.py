@@ -6,6 +6,7 @@ import atexit
 import copy
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -19,11 +20,19 @@ from nestling.errors import InputError, ProcessLostError
 from nestling.training.config import TrainConfig
 from nestling.training.objective import Objective
 
+_LAST_FREED = 0.1  # seconds
+
 
 def _leave() -> None:
-    """Before the interpreter ends: threads of the group that outlive it abort a process that has done its work."""
+    """Before the interpreter ends, which must not meet a thread of the group that wants the interpreter's lock.
+
+    DistributedDataParallel never gives its group back, so gloo's threads live on when the group is destroyed. One that
+    still frees the tensors of the last exchange waits for the lock; Python ends such a thread, and C++ aborts the
+    process, whose work is done. While this one sleeps the lock is free.
+    """
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+        time.sleep(_LAST_FREED)
 
 
 class Processes:
