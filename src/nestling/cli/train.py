@@ -10,6 +10,8 @@ import typer
 from nestling.cli.console import ConsoleWatch, print_json
 from nestling.errors import InputError
 
+_PICTURES, _TEXTS, _TRAINING = "Pictures", "Texts (with --pairs)", "Training"
+
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
@@ -32,7 +34,7 @@ def train(
         str | None,
         typer.Option(help="The prefixes; the largest is the width.  [default: 8,16,32,64,128,256; texts: 8 … all]"),
     ] = None,
-    tied: Annotated[bool, typer.Option("--tied", help="MRL-E: one head, sliced.")] = False,
+    tied: Annotated[bool, typer.Option("--tied", help="MRL-E: one head, sliced.", rich_help_panel=_PICTURES)] = False,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -40,50 +42,114 @@ def train(
         ),
     ] = None,
     pretrained: Annotated[
-        str | None, typer.Option(help="Weights to begin with: a folder, a hub's name, or `package`.")
+        str | None,
+        typer.Option(help="Weights to begin with: a folder, a hub's name, or `package`.", rich_help_panel=_PICTURES),
     ] = None,
-    tune: Annotated[str, typer.Option(help="Of an encoder with weights: all, the last block, or none.")] = "all",
+    tune: Annotated[
+        str, typer.Option(help="Of an encoder with weights: all, the last block, or none.", rich_help_panel=_PICTURES)
+    ] = "all",
     unfreeze: Annotated[
-        str | None, typer.Option(help="After heads on frozen features: train the `last` block, or `all`.")
+        str | None,
+        typer.Option(
+            help="After heads on frozen features: train the `last` block, or `all`.", rich_help_panel=_PICTURES
+        ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Pixels of a side.  [default: 64; frozen: 224]", min=16, max=1024)
+        int | None,
+        typer.Option(help="Pixels of a side.  [default: 64; frozen: 224]", min=16, max=1024, rich_help_panel=_PICTURES),
     ] = None,
-    grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
+    grey: Annotated[
+        bool, typer.Option("--grey", help="One channel instead of three.", rich_help_panel=_PICTURES)
+    ] = False,
     val_fraction: Annotated[float, typer.Option(help="Held out of each class when there is no val/.")] = 0.1,
-    crop: Annotated[float | None, typer.Option(help="Random crops keep at least this part of the area.")] = None,
-    flip: Annotated[bool, typer.Option(help="Mirror every second picture.")] = True,
+    crop: Annotated[
+        float | None, typer.Option(help="Random crops keep at least this part of the area.", rich_help_panel=_PICTURES)
+    ] = None,
+    flip: Annotated[bool, typer.Option(help="Mirror every second picture.", rich_help_panel=_PICTURES)] = True,
     grow: Annotated[
-        str | None, typer.Option(help="Progressive resolution FIRST:LAST:START:END, such as 160:192:29:34.")
+        str | None,
+        typer.Option(
+            help="Progressive resolution FIRST:LAST:START:END, such as 160:192:29:34.", rich_help_panel=_PICTURES
+        ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Decoding processes of each training process.", min=0)] = None,
-    epochs: Annotated[int | None, typer.Option(help="[default: 10; heads on frozen features: 20]", min=1)] = None,
-    steps: Annotated[int | None, typer.Option(help="Train so many steps instead of epochs.", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="[default: 256; --unfreeze: 64]", min=1)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Decoding processes of each training process.", min=0, rich_help_panel=_PICTURES)
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="[default: 10; heads on frozen features: 20; texts: 1]", min=1, rich_help_panel=_TRAINING),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Train so many steps instead of epochs.",
+            min=1,
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="[default: 256; --unfreeze: 64; texts: 128]",
+            min=1,
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     lr: Annotated[
-        float | None, typer.Option(help="Peak learning rate.  [default: .004; heads: .003; --unfreeze: .0005]")
+        float | None,
+        typer.Option(
+            help="Peak rate.  [default: .004; heads: .003; --unfreeze: .0005; texts: .00005]",
+            rich_help_panel=_TRAINING,
+        ),
     ] = None,
-    optimizer: Annotated[str, typer.Option(help="adamw, sgd or adafactor.")] = "adamw",
-    weight_decay: Annotated[float, typer.Option(help="Of matrices.", min=0)] = 0.02,
-    schedule: Annotated[str, typer.Option(help="one-cycle, linear or cosine.")] = "one-cycle",
-    warmup: Annotated[float | None, typer.Option(help="Epochs up to the peak.  [default: 1, or less]")] = None,
-    label_smoothing: Annotated[float, typer.Option(help="Mass moved from the true class to all alike.")] = 0.0,
-    smooth_from: Annotated[int, typer.Option(help="Prefixes of fewer dims keep sharp labels.", min=0)] = 0,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
-    accumulate: Annotated[int, typer.Option(help="Parts of a batch that are computed one after the other.", min=1)] = 1,
-    fsdp: Annotated[bool, typer.Option("--fsdp", help="Processes share the model instead of copying it.")] = False,
-    query_prompt: Annotated[str, typer.Option(help="With --pairs: put before every query.")] = "",
-    doc_prompt: Annotated[str, typer.Option(help="With --pairs: put before every document.")] = "",
-    max_length: Annotated[int | None, typer.Option(help="With --pairs: tokens that texts are cut to.")] = None,
-    hard_negatives: Annotated[int, typer.Option(help="With --pairs: of each pair, found by an index.", min=0)] = 0,
-    margin: Annotated[float, typer.Option(help="Share of the answer's cosine that these must lie below it.")] = 0.05,
-    temperature: Annotated[float, typer.Option(help="With --pairs: of the InfoNCE.")] = 0.05,
-    chunk: Annotated[int, typer.Option(help="With --pairs: texts in memory at once.", min=1)] = 32,
-    compare: Annotated[bool, typer.Option(help="With --pairs: train plainly too, for the table.")] = True,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps.", min=1)] = 500,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
+    optimizer: Annotated[str, typer.Option(help="adamw, sgd or adafactor.", rich_help_panel=_TRAINING)] = "adamw",
+    weight_decay: Annotated[float, typer.Option(help="Of matrices.", min=0, rich_help_panel=_TRAINING)] = 0.02,
+    schedule: Annotated[
+        str, typer.Option(help="one-cycle, linear or cosine.", rich_help_panel=_TRAINING)
+    ] = "one-cycle",
+    warmup: Annotated[
+        float | None,
+        typer.Option(
+            help="Epochs up to the peak.  [default: 1, or less; texts: a tenth]",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    label_smoothing: Annotated[
+        float, typer.Option(help="Mass moved from the true class to all alike.", rich_help_panel=_PICTURES)
+    ] = 0.0,
+    smooth_from: Annotated[
+        int, typer.Option(help="Prefixes of fewer dims keep sharp labels.", min=0, rich_help_panel=_PICTURES)
+    ] = 0,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.", rich_help_panel=_TRAINING)] = "fp32",
+    accumulate: Annotated[
+        int,
+        typer.Option(help="Parts of a batch that are computed one after the other.", min=1, rich_help_panel=_TRAINING),
+    ] = 1,
+    fsdp: Annotated[
+        bool, typer.Option("--fsdp", help="Processes share the model instead of copying it.", rich_help_panel=_TRAINING)
+    ] = False,
+    query_prompt: Annotated[str, typer.Option(help="Put before every query.", rich_help_panel=_TEXTS)] = "",
+    doc_prompt: Annotated[str, typer.Option(help="Put before every document.", rich_help_panel=_TEXTS)] = "",
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens that texts are cut to.", rich_help_panel=_TEXTS)
+    ] = None,
+    hard_negatives: Annotated[
+        int, typer.Option(help="Of each pair, found by an index.", min=0, rich_help_panel=_TEXTS)
+    ] = 0,
+    margin: Annotated[
+        float, typer.Option(help="Share of the answer's cosine that these must lie below it.", rich_help_panel=_TEXTS)
+    ] = 0.05,
+    temperature: Annotated[float, typer.Option(help="Of the InfoNCE.", rich_help_panel=_TEXTS)] = 0.05,
+    chunk: Annotated[int, typer.Option(help="Texts in memory at once.", min=1, rich_help_panel=_TEXTS)] = 32,
+    compare: Annotated[bool, typer.Option(help="Train plainly too, for the table.", rich_help_panel=_TEXTS)] = True,
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=_TRAINING)] = 0,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps.", min=1, rich_help_panel=_TRAINING)] = 500,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.", rich_help_panel=_TRAINING)
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first unreadable image.", rich_help_panel=_PICTURES)
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON lines.")] = False,
 ) -> None:
     """Train a nested classifier of your own images, or a nested encoder of your own texts, and measure every prefix.
