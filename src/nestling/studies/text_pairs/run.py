@@ -84,19 +84,20 @@ def train_pairs(run: PairRun, *, resume: bool, watch: Watch) -> list[Row]:
     )
     found: dict[str, Values] = {}
     if state.is_main_process:
-        found[BEFORE] = _measured(encoder, asked, nesting, BEFORE, watch)
+        found[BEFORE] = found_by(*_sides(encoder, asked, BEFORE, watch), asked, nesting)
     targets = _targets(run, learnt, encoder, watch)
     if run.compare:
         plain = PairEncoder(run.encoder, run.longest)
         _tuned(plain, Nesting((encoder.width,)), learnt, targets, run, run.out / "plain", resume, watch, PLAIN)
         if state.is_main_process:
-            found[PLAIN] = _measured(plain, asked, nesting, PLAIN, watch)
+            found[PLAIN] = found_by(*_sides(plain, asked, PLAIN, watch), asked, nesting)
     _tuned(encoder, nesting, learnt, targets, run, run.out / "nested", resume, watch, NESTED)
     if not state.is_main_process:
         return []
-    found[NESTED] = _measured(encoder, asked, nesting, NESTED, watch)
+    sides = _sides(encoder, asked, NESTED, watch)
+    found[NESTED] = found_by(*sides, asked, nesting)
     adaptor = _turned(encoder, learnt, nesting, run.train.seed, watch)
-    found[TURNED] = _measured(encoder, asked, nesting, TURNED, watch, adaptor)
+    found[TURNED] = found_by(adaptor.transform(sides[0]), adaptor.transform(sides[1]), asked, nesting)
     _save(encoder, adaptor, run.out)
     rows = rows_of(found, nesting)
     save_rows(rows, run.out / "rows.jsonl")
@@ -154,18 +155,10 @@ def _report(step: Step, done: int, total: int, loss: float, pairs_per_s: float, 
     step(done, total, f"loss {loss:5.2f} {pairs_per_s:,.1f} pairs/s")
 
 
-def _measured(
-    encoder: PairEncoder,
-    asked: TextPairs,
-    nesting: Nesting,
-    name: str,
-    watch: Watch,
-    adaptor: MatryoshkaAdaptor | None = None,
-) -> Values:
+def _sides(encoder: PairEncoder, asked: TextPairs, name: str, watch: Watch) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of the queries and of the documents."""
     with watch.task(f"measure {name}") as step:
-        sides = [encoder.vectors(texts, step) for texts in (asked.queries, asked.documents)]
-        queries, documents = sides if adaptor is None else map(adaptor.transform, sides)
-        return found_by(queries, documents, asked, nesting)
+        return encoder.vectors(asked.queries, step), encoder.vectors(asked.documents, step)
 
 
 def _turned(encoder: PairEncoder, learnt: TextPairs, nesting: Nesting, seed: int, watch: Watch) -> MatryoshkaAdaptor:
