@@ -258,14 +258,14 @@ _HTML = """<!doctype html>
 <title>{title}</title>
 <style>
 body{{font:16px/1.55 system-ui,sans-serif;color:#1d2733;margin:0;background:#f6f7f9}}
-main{{max-width:1000px;margin:0 auto;padding:2.2rem 1.2rem}}
+main{{max-width:1080px;margin:0 auto;padding:2.2rem 1.2rem}}
 h1{{font-size:1.9rem;margin:0 0 1.2rem}} h2{{font-size:1.3rem;margin:0 0 .3rem}}
 h3{{font-size:1rem;margin:1.4rem 0 .3rem}}
 section{{background:#fff;border:1px solid #e3e8ee;border-radius:10px;padding:1.4rem 1.6rem;margin:0 0 1.4rem}}
 svg{{max-width:100%;height:auto;display:block;margin:.6rem auto}}
 .scroll{{overflow-x:auto}}
 table{{border-collapse:collapse;font-size:.92rem;width:100%;font-variant-numeric:tabular-nums}}
-th,td{{padding:.3rem .55rem;text-align:right;border-bottom:1px solid #e9edf2;white-space:nowrap}}
+th,td{{padding:.3rem .5rem;text-align:right;border-bottom:1px solid #e9edf2;white-space:nowrap}}
 th:first-child,td:first-child{{text-align:left}} th{{font-weight:600;color:#5b6875}}
 .paper td{{color:#5b6875;font-style:italic}}
 .ours td{{color:#d9660b;font-weight:600}}

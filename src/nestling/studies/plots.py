@@ -42,6 +42,16 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """One system minus another over dims, each with its interval."""
+
+    name: str
+    dims: Sequence[int]
+    values: Sequence[float]
+    intervals: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Neighbors:
     """A query image with the images found for it by several prefixes, best first.
 
@@ -85,6 +95,39 @@ def over_dims(panels: Mapping[str, Sequence[Line]], *, ylabel: str) -> str:
         axis.set_xlabel("dims")
     axes[0].set_ylabel(ylabel)
     axes[-1].legend(frameon=False, loc="lower right")
+    return _svg(figure)
+
+
+def differences(panels: Mapping[str, Sequence[Difference]], *, ylabel: str) -> str:
+    """One panel per title: differences over the prefix's width with their intervals, side by side around zero."""
+    figure, axes = _figure(len(panels), height=3.6)
+    names = list(dict.fromkeys(each.name for lines in panels.values() for each in lines))
+    for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+        axis.axhline(0, color=INK, linewidth=1)
+        for each in lines:
+            place = names.index(each.name)
+            shift = 2 ** (0.14 * (place - (len(names) - 1) / 2))
+            values = 100 * np.array(each.values)
+            low, high = 100 * np.array(each.intervals).T
+            axis.errorbar(
+                [m * shift for m in each.dims],
+                values,
+                yerr=np.maximum([values - low, high - values], 0),
+                color=COLOURS[place % len(COLOURS)],
+                marker="o",
+                markersize=5,
+                linewidth=0,
+                elinewidth=1.6,
+                capsize=2.5,
+                label=each.name,
+            )
+        dims = sorted({m for each in lines for m in each.dims})
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(dims, [str(m) for m in dims])
+        axis.set_title(title, loc="left", fontsize=11)
+        axis.set_xlabel("dims")
+    axes[0].set_ylabel(ylabel)
+    axes[-1].legend(frameon=False, loc="lower right", fontsize=8.5)
     return _svg(figure)
 
 

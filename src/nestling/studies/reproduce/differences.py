@@ -15,12 +15,9 @@ from nestling.evaluation import Row
 from nestling.metrics import summed_bootstrap
 from nestling.nesting import Nesting
 
-PAIRS = (
-    ("MRL", "FF"),
-    ("MRL-E", "MRL"),
-    *(("MRL", other) for other in ("MRL raw", "SVD", "random", "slimmable")),
-    ("MRL projected", "FF projected"),
-)
+CLOSE = (("MRL", "FF"), ("MRL-E", "MRL"), ("MRL projected", "FF projected"))
+"""Systems that the paper calls alike, or nearly."""
+PAIRS = (*CLOSE, *(("MRL", other) for other in ("MRL raw", "SVD", "random", "slimmable")))
 """Which systems are compared."""
 _GROUPED, _DIFFERENCE = "_by_group", "_difference"
 _MOST = 100  # groups; where every image is its own, they are resampled in so many bundles

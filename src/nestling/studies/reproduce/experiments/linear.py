@@ -12,7 +12,7 @@ from nestling.evaluation.base import correct_rows
 from nestling.nesting import Nesting
 from nestling.studies import plots
 from nestling.studies.reproduce import paper
-from nestling.studies.reproduce.differences import PAIRS, grouped_rows
+from nestling.studies.reproduce.differences import CLOSE, PAIRS, grouped_rows
 from nestling.studies.reproduce.judged import LINEAR, Judged, judge
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, lines_of, mean_of, percent
@@ -82,7 +82,7 @@ def section(rows: Sequence[Row], settings: Settings) -> Section:
         "far above SVD, slimmable networks and random features (Figures 2 and 3).",
         found=_sentences(rows, settings),
         tables=[_difference_table(rows, settings), *short, _backbone_table(rows), *wide],
-        pictures=[plots.over_dims(panels, ylabel="accuracy, %")],
+        pictures=[plots.over_dims(panels, ylabel="accuracy, %"), *_difference_picture(rows)],
     )
 
 
@@ -159,6 +159,18 @@ def _difference_table(rows: Sequence[Row], settings: Settings) -> Table:
                 lines.append([f"{ours} - {theirs}, {words}", *cells])
     title = "differences in points [95 %, families and seeds resampled]"
     return Table(title, ["", *map(str, settings.nesting)], lines, wide=True)
+
+
+def _difference_picture(rows: Sequence[Row]) -> list[str]:
+    """What the accuracies of the first picture are too near one another to show."""
+    panels: dict[str, list[plots.Difference]] = {}
+    for metric, title in ((LINEAR, "linear top-1"), (NEIGHBOR, "1-NN top-1")):
+        for name in (f"{ours} - {theirs}" for ours, theirs in CLOSE):
+            found = [row for row in rows if (row.system, row.metric) == (name, f"{metric}_difference") and row.interval]
+            if found:
+                values = [row.value for row in found], [row.interval for row in found if row.interval]
+                panels.setdefault(title, []).append(plots.Difference(name, [row.dims or 0 for row in found], *values))
+    return [plots.differences(panels, ylabel="points, 95 % intervals")] if panels else []
 
 
 def _cell(rows: Sequence[Row], place: int) -> Cell:
