@@ -14,8 +14,9 @@ from PIL import Image
 from nestling import Nesting
 from nestling.errors import CheckpointError, DataError, InputError
 from nestling.evaluation import Row, read_rows
+from nestling.studies.reproduce import systems
 from nestling.studies.reproduce.corruptions import CORRUPTIONS, noisy, pixelated, rotated, thicker, thinner
-from nestling.studies.reproduce.experiments import EXPERIMENTS
+from nestling.studies.reproduce.experiments import EXPERIMENTS, linear
 from nestling.studies.reproduce.images import study_images
 from nestling.studies.reproduce.publish import show
 from nestling.studies.reproduce.run import join, reproduce
@@ -257,6 +258,19 @@ def test_changed_images_are_images_and_changed() -> None:
         assert found.dtype == np.uint8
         assert not np.array_equal(found, IMAGES)
     assert IMAGES.sum() == 3 * 5 * 200
+
+
+def test_seeds_of_few_dims_alone_have_no_rows_above(
+    tree: Path, done: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (systems, linear):
+        monkeypatch.setattr(module, "FEW_DIMS", 8)
+    reproduce("linear", tiny(tree, few_dims_seeds=(0, 1, 2)), tmp_path, runs=done[1], watch=Silent())
+    rows = [row for row in read_rows(tmp_path / "linear.jsonl") if row.system in ("MRL", "FF", "MRL - FF")]
+    assert {row.dims for row in rows if row.seed == 2} == {4, 8}
+    for system in ("MRL", "FF"):
+        for m, seeds in ((8, {0, 1, 2}), (16, {0, 1})):
+            assert {row.seed for row in rows if (row.system, row.dims) == (system, m)} == seeds
 
 
 def test_what_each_change_does() -> None:

@@ -11,6 +11,10 @@ from nestling.training import TrainConfig
 SCALES = ("full", "small")
 
 
+FEW_DIMS = 16
+"""Up to these seeds differ most, so more are trained."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that decides the numbers.
@@ -25,7 +29,7 @@ class Settings:
         scale: the name of these settings.
         pixels: of a side.
         seeds: of weights, order and augmentation; a table shows their mean.
-        few_dims_seeds: of the models that are compared at 16 dims and below.
+        few_dims_seeds: of the models that are compared at `FEW_DIMS` and below.
         once: of what is measured with one seed only; empty in a run of other seeds, whose rows are joined to it.
         classes: how many are used, spread over the alphabet; None for all.
         strengths: of probes (the inverse of the L2 penalty); validation chooses among them at each prefix.

@@ -13,6 +13,7 @@ from nestling.baselines import PCA, SVD, RandomFeatures
 from nestling.evaluation import Classification, Neighbor, Probe, Vectors, Vote
 from nestling.nesting import Nesting, prefix
 from nestling.studies.reproduce.recipe import Recipe, Training
+from nestling.studies.reproduce.settings import FEW_DIMS
 from nestling.studies.reproduce.zoo import PARTS, Trained, Zoo, flops_of
 
 NESTED = ("MRL", "MRL-E")
@@ -96,7 +97,7 @@ class Systems:
 
     def _dims(self, seed: int) -> tuple[int, ...]:
         """The widths of plain models that this seed has."""
-        return tuple(m for m in self.nesting if seed in self.settings.seeds or m <= 16)
+        return tuple(m for m in self.nesting if seed in self.settings.seeds or m <= FEW_DIMS)
 
     def block(self, system: str, recipe: Recipe, seed: int) -> Block:
         """The block of a trained model."""

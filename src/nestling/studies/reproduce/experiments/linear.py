@@ -16,7 +16,7 @@ from nestling.studies.reproduce.differences import CLOSE, PAIRS, grouped_rows
 from nestling.studies.reproduce.judged import LINEAR, Judged, judge
 from nestling.studies.reproduce.recipe import Training
 from nestling.studies.reproduce.section import Cell, Section, Table, by_prefix, lines_of, mean_of, percent
-from nestling.studies.reproduce.settings import Settings
+from nestling.studies.reproduce.settings import FEW_DIMS, Settings
 from nestling.studies.reproduce.systems import HEAD, NEIGHBOR, PLAIN, PROBE, VOTE, Systems
 
 _TITLES = {
@@ -44,11 +44,14 @@ def rows(systems: Systems) -> list[Row]:
     """Top-1 of every system, seed and prefix, of all images and by groups for those that are compared."""
     found: list[Row] = []
     for seed in systems.settings.few_dims_seeds:
+        of_seed: list[Row] = []
         for judged in _judged(systems, seed):
             for metric, each in judged.right.items():
-                found += _seeded(correct_rows(each, judged.nesting, metric=metric, system=judged.system), seed)
-            found += _seeded(_more(judged, systems), seed)
-            found += _grouped(judged, systems, seed)
+                of_seed += correct_rows(each, judged.nesting, metric=metric, system=judged.system)
+            of_seed += _more(judged, systems) + _grouped(judged, systems, seed)
+        # Where plain models have fewer seeds, nested ones have no more: a table's means are of the same seeds.
+        whole = seed in systems.settings.seeds
+        found += [replace(row, seed=seed) for row in of_seed if whole or (row.dims or 0) <= FEW_DIMS]
     if systems.settings.once:
         pixels = judge(systems.pixels(), systems)
         found += correct_rows(pixels.right[NEIGHBOR], pixels.nesting, metric=NEIGHBOR, system="pixels")
@@ -200,7 +203,3 @@ def _backbone_table(rows: Sequence[Row]) -> Table:
         if row.metric == _BACKBONE
     ]
     return Table("the backbone, MFLOPs for one image (all prefixes of MRL share one)", ["", "MFLOPs"], lines)
-
-
-def _seeded(rows: Sequence[Row], seed: int) -> list[Row]:
-    return [replace(row, seed=seed) for row in rows]
