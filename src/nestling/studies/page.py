@@ -268,6 +268,7 @@ table{{border-collapse:collapse;font-size:.92rem;width:100%;font-variant-numeric
 th,td{{padding:.3rem .5rem;text-align:right;border-bottom:1px solid #e9edf2;white-space:nowrap}}
 th:first-child,td:first-child{{text-align:left}} th{{font-weight:600;color:#5b6875}}
 .paper td{{color:#5b6875;font-style:italic}}
+.many{{font-size:.78rem}} .many th,.many td{{padding:.3rem .3rem}}
 .ours td{{color:#d9660b;font-weight:600}}
 td a{{color:inherit;text-decoration:none}} td a:hover{{text-decoration:underline}}
 .rows{{font:.75rem/1.4 ui-monospace,monospace;overflow-wrap:anywhere}} .rows li:target{{background:#fff0d9}}

@@ -168,15 +168,26 @@ class Measured:
     bold: bool = False
 
 
-def curves(lines: Mapping[str, Sequence[tuple[float, float]]], *, xlabel: str, ylabel: str, joined: bool = True) -> str:
-    """One line, or one cloud of points, per name over a cost on a log axis."""
+def curves(
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    joined: bool = True,
+    frontier: Sequence[tuple[float, float]] = (),
+) -> str:
+    """One line, or one cloud of points, per name over a cost on a log axis; and the steps of a Pareto frontier."""
     figure, (axis,) = _figure(1, height=4.4)
+    if frontier:
+        axis.step(*zip(*sorted(frontier), strict=True), where="post", color=INK, linewidth=1, label="Pareto frontier")
     for place, (name, points) in enumerate(lines.items()):
         xs, ys = [x for x, _ in points], [y for _, y in points]
         marker, width = "o" if place else "D", 1.8 if joined else 0
         colour = COLOURS[place % len(COLOURS)]
         axis.plot(xs, ys, marker=marker, markersize=5, linewidth=width, color=colour, label=name, alpha=0.9)
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(require_extra("matplotlib.ticker").LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_xlabel(xlabel)
     axis.set_ylabel(ylabel)
     axis.legend(frameon=False, loc="lower right")

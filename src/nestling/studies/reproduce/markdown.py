@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nestling.studies.reproduce.section import Section, Table
+from nestling.studies.reproduce.section import JUDGED, Section, Table
 
 
 def markdown(sections: Mapping[str, Section], commands: Mapping[str, str], about: str, machines: Sequence[str]) -> str:
@@ -24,6 +24,7 @@ def _section(section: Section, command: str) -> str:
             f"## {section.title}",
             f"The paper: {section.claim} `{command}`",
             "\n".join(f"- {sentence}" for sentence in section.found),
+            *([f"{JUDGED}: {section.judged}"] if section.judged else []),
             *(_table(table) for table in section.tables if table.rows),
         ]
     )

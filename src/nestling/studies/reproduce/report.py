@@ -9,7 +9,9 @@ from pathlib import Path
 from nestling.evaluation import Row
 from nestling.files import write_file
 from nestling.studies.page import html_page
-from nestling.studies.reproduce.section import Cell, Section, Table
+from nestling.studies.reproduce.section import JUDGED, Cell, Section, Table
+
+_MANY = 9  # columns of a table, from which on its letters are small
 
 
 def write_report(
@@ -39,6 +41,7 @@ def _section(name: str, section: Section, rows: Sequence[Row], command: str) -> 
         f"<p><b>The paper:</b> {html.escape(section.claim)}</p>"
         + "".join(section.pictures)
         + (f"<p><b>Found here:</b></p><ul>{sentences}</ul>" if sentences else "")
+        + (f"<p><b>{JUDGED}:</b> {html.escape(section.judged)}</p>" if section.judged else "")
         + "".join(_table(name, table) for table in section.tables if table.rows)
         + f"<p class=note>By <code>{html.escape(command)}</code>, which writes all rows to "
         + f"<a href={name}.jsonl>{name}.jsonl</a></p>"
@@ -53,9 +56,10 @@ def _table(name: str, table: Table) -> str:
         f"<tr class={_class(row[0])}>" + "".join(f"<td>{_linked(name, cell)}</td>" for cell in row) + "</tr>"
         for row in table.rows
     )
+    kind = " class=many" if len(table.columns) > _MANY else ""
     return (
         f"<h3>{html.escape(table.title)}</h3>"
-        f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<div class=scroll><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

@@ -12,6 +12,8 @@ from nestling.evaluation import Row
 from nestling.studies.plots import Line
 from nestling.studies.reproduce.paper import Curve
 
+JUDGED = "Agreement with the paper, in the published run on icons-600"
+
 
 class Cell(str):
     """The text of a number, with the places in the experiment's rows that it came from."""
@@ -45,12 +47,14 @@ class Section:
 
     Attributes:
         claim: what the paper says.
+        judged: of the published run on icons-600, what agrees with the paper, what does not, and why we think so.
         found: sentences about what came out.
         pictures: SVG texts.
     """
 
     title: str
     claim: str
+    judged: str = ""
     found: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[str] = ()

@@ -29,6 +29,11 @@ _WISH = 0.99  # recall@10 of the plan that is tuned for time
 _TOLERANCE = 0.001  # of mAP@10: how far below exact search a funnel may lie
 _SCREENED = 500  # queries by which most funnels are seen to be too bad
 _BY_MFLOPS, _BY_TIME = "cheapest funnel by MFLOPs", "plan tuned for time"
+_JUDGED = (
+    "Agrees: 16 dims and 200 re-ranked by all lose .14 points at a fifteenth of the operations, the funnel "
+    "nothing. The factor is smaller than the paper's 128 because our widest vectors have 256 dims and not 2,048. "
+    "Re-ranking by 64 or 128 dims is better than by all 256, as these rank better alone."
+)
 
 
 def trainings(systems: Systems) -> list[Training]:
@@ -70,6 +75,7 @@ def section(rows: Sequence[Row], settings: Settings) -> Section:
         title="Adaptive retrieval",
         claim="Ranking by 16 dims and re-ranking 200 by all of them is as good as all dims at 1/128 of the operations "
         "(Figure 8); a funnel does it in one go (Table 13).",
+        judged=_JUDGED,
         found=_sentences(rows, settings, cost, quality),
         tables=[
             Table(
@@ -78,7 +84,15 @@ def section(rows: Sequence[Row], settings: Settings) -> Section:
                 lines,
             )
         ],
-        pictures=[plots.curves(points, xlabel="MFLOPs per query", ylabel="mAP@10, %", joined=False)],
+        pictures=[
+            plots.curves(
+                points,
+                xlabel="MFLOPs per query",
+                ylabel="mAP@10, %",
+                joined=False,
+                frontier=[(cost[p], 100 * quality[p]) for p in frontier],
+            )
+        ],
     )
 
 

@@ -12,6 +12,11 @@ from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import Block, Systems
 
 _SHOTS = (1, 3, 5, 10)
+_JUDGED = (
+    "Agrees, and more: with one example a class 32 dims of MRL do better than 256, and far better than FF-256 "
+    "(65.4 against 52.0 %). We think that a wide plain model spreads what tells classes apart over directions "
+    "which a mean of few examples cannot tell from chance; MRL's first dims must hold it."
+)
 
 
 def trainings(systems: Systems) -> list[Training]:
@@ -35,6 +40,7 @@ def section(rows: Sequence[Row], settings: Settings) -> Section:
     return Section(
         title="Few examples of a class",
         claim="The nearest class mean needs few dims: 32 of MRL do as well as 2,048 with one example a class.",
+        judged=_JUDGED,
         found=found,
         tables=[by_prefix(f"{shots} examples a class, top-1 %", rows, f"{shots}shot_top1") for shots in _SHOTS],
     )

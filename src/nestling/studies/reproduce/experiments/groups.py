@@ -15,6 +15,11 @@ from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, PROBE, Block, S
 
 _COARSE = "superclass_top1"
 _THIRDS = ("head", "middle", "tail")
+_JUDGED = (
+    "Agrees: 8 dims know nearly as many coarse classes as 256, and fewer fine ones; rare classes gain most from "
+    "more dims (12.5 points, frequent ones 5). FF of the same width behaves alike: it is the width that is "
+    "coarse, not the nesting."
+)
 
 
 def trainings(systems: Systems) -> list[Training]:
@@ -45,6 +50,7 @@ def section(rows: Sequence[Row], settings: Settings) -> Section:
         title="Rare classes and coarse classes",
         claim="Short prefixes hold the coarse information first: the superclass is known at 8 dims already (85.57 % of "
         "90.21 % at 2,048 in the paper), and finer classes come with more dims. Rare classes gain most from more dims.",
+        judged=_JUDGED,
         found=_sentences(rows, settings),
         tables=tables,
     )

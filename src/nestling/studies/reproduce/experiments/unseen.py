@@ -14,6 +14,8 @@ from nestling.studies.reproduce.section import Section, by_prefix, lines_of, mea
 from nestling.studies.reproduce.settings import Settings
 from nestling.studies.reproduce.systems import NEIGHBOR, NESTED, Systems
 
+_JUDGED = "Agrees: no width that was not trained on falls below its neighbours."
+
 
 def trainings(systems: Systems) -> list[Training]:
     """The nested models."""
@@ -43,6 +45,7 @@ def section(rows: Sequence[Row], settings: Settings) -> Section:
     return Section(
         title="Widths never trained on",
         claim="Accuracy runs smoothly between the trained prefixes: any width may be used.",
+        judged=_JUDGED,
         found=found,
         tables=[by_prefix("1-NN top-1, %", rows, NEIGHBOR)],
         pictures=[plots.over_dims({"1-NN top-1": lines_of(rows, NEIGHBOR)}, ylabel="accuracy, %")],
