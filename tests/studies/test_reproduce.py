@@ -288,8 +288,8 @@ def test_the_small_scale_gives_every_row_on_icons(tmp_path: Path) -> None:
     sections = reproduce("all", get_settings("small", seeds=1), tmp_path, runs=tmp_path / "runs", watch=Silent())
     assert list(sections) == list(EXPERIMENTS)
     value = {(r.system, r.metric, r.dims): r.value for r in read_rows(tmp_path / "linear.jsonl")}
-    pixels = next(found for (system, _, _), found in value.items() if system == "pixels")
-    assert value["MRL", "1nn_top1", 64] > pixels + 0.1
+    assert next(found for (system, _, _), found in value.items() if system == "pixels") > 0.5
+    assert value["MRL", "1nn_top1", 64] > value["MRL", "1nn_top1", 8] > value["slimmable", "1nn_top1", 8] + 0.05
     assert value["MRL", "1nn_top1", 8] > value["SVD", "1nn_top1", 8] - 0.1
     classes = read_rows(tmp_path / "classes.jsonl")
     assert any(row.metric == "superclass_top1" for row in classes)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +22,12 @@ from tests.training import small
 
 @pytest.fixture
 def files(tmp_path: Path) -> PictureFiles:
-    return picture_files(tree(tmp_path / "tree", classes=4, each=16), small.VIEW, val_fraction=0).train
+    return pictures(tmp_path / "tree")
+
+
+def pictures(folder: Path) -> PictureFiles:
+    """64 of four classes."""
+    return picture_files(tree(folder, classes=4, each=16), small.VIEW, val_fraction=0).train
 
 
 def _shares(feed: WorkerFeed, batches: Batches, start: int = 0) -> list[tuple[Tensor, Tensor]]:
@@ -77,3 +86,25 @@ def test_strict_stops_at_the_first_fault(tmp_path: Path) -> None:
     shards = open_shards(str(tmp_path / "shards"), small.VIEW, strict=True)
     with pytest.raises(DataError, match=r"000003\.tar cannot be read: unexpected end of data"):
         fit(objective, WorkerFeed(shards, workers=2), small.config())
+
+
+def test_readers_end_with_a_killed_training(tmp_path: Path) -> None:
+    """They hold its standard output: it would not end before they do."""
+    text = """
+import os, signal, sys
+from pathlib import Path
+from nestling.training import WorkerFeed
+from nestling.training.batches import Batches
+from tests.training import small
+from tests.training.test_worker_feed import pictures
+
+if __name__ == "__main__":
+    feed = WorkerFeed(pictures(Path(sys.argv[1])), workers=2)
+    for share in feed.shares(Batches(64, small.config(epochs=9)), 0):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    (tmp_path / "dying.py").write_text(text)
+    command = [sys.executable, str(tmp_path / "dying.py"), str(tmp_path / "tree")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -50,17 +51,9 @@ class WorkerFeed(Feed):
     def shares(self, batches: Batches, start: int) -> Generator[Share]:
         """Every reader reads one part of each share, always the same one: shards stay with one reader."""
         parts = max(1, min(self.workers, batches.share))
-        loader = DataLoader(
-            _Parts(self.samples, batches, parts),
-            sampler=_Steps(start, batches.total, parts),
-            batch_size=None,
-            collate_fn=_as_it_is,
-            num_workers=0 if self.workers == 0 else parts,
-            prefetch_factor=None if self.workers == 0 else _AHEAD,
-            # Forking a process that has computed with OpenMP can hang it.
-            multiprocessing_context=None if self.workers == 0 else multiprocessing.get_context("forkserver"),
-        )
-        chunks: Iterator[Part | str] = iter(loader)
+        readers = 0 if self.workers == 0 else parts
+        steps = _Steps(start, batches.total, parts)
+        chunks: Iterator[Part | str] = iter(_loader(_Parts(self.samples, batches, parts), readers, steps))
         for _ in range(start, batches.total):
             found = [_good(next(chunks)) for _ in range(parts)]
             self._faults.update(dict.fromkeys(text for *_, faults in found for text in faults))
@@ -91,15 +84,8 @@ def in_order(
         DataError: the samples are strict, and one cannot be read.
     """
     count = WorkerFeed(samples, workers=workers).workers
-    loader = DataLoader(
-        _Rows(samples, [np.asarray(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]),
-        batch_size=None,
-        collate_fn=_as_it_is,
-        num_workers=count,
-        prefetch_factor=None if count == 0 else _AHEAD,
-        multiprocessing_context=None if count == 0 else multiprocessing.get_context("forkserver"),
-    )
-    for found in cast("Iterator[Passage | str]", iter(loader)):
+    batches = _Rows(samples, [np.asarray(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)])
+    for found in cast("Iterator[Passage | str]", iter(_loader(batches, count))):
         if isinstance(found, str):
             raise DataError(found)
         yield found
@@ -121,6 +107,35 @@ class _Rows(Dataset["Passage | str"]):
         numbers, inputs, targets = (torch.from_numpy(each) for each in (rows, chunk.inputs, chunk.targets))
         names = tuple(self.samples.name(int(row)) for row in rows)
         return Passage(numbers, names, inputs, targets, tuple(str(fault) for fault in chunk.faults))
+
+
+def _loader(dataset: Dataset[Any], workers: int, sampler: Sampler[Any] | None = None) -> DataLoader[Any]:
+    return DataLoader(
+        dataset,
+        sampler=sampler,
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        prefetch_factor=None if workers == 0 else _AHEAD,
+        worker_init_fn=_end_with_parent,
+        # Forking a process that has computed with OpenMP can hang it.
+        multiprocessing_context=None if workers == 0 else multiprocessing.get_context("forkserver"),
+    )
+
+
+def _end_with_parent(_: int) -> None:
+    """In a reader: end when the training is killed.
+
+    torch's readers watch the process above them, which is the fork server, and that lives as long as its readers do.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _as_it_is(part: Any) -> Any:
