@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from nestling.cli import train_options as o
 from nestling.cli.console import ConsoleWatch, print_json
 from nestling.errors import InputError
 
-_PICTURES, _TEXTS, _TRAINING = "Pictures", "Texts (with --pairs)", "Training"
+if TYPE_CHECKING:  # torch loads when a training begins, not for --help
+    from nestling.evaluation import Row
+    from nestling.studies.images import ImageRun
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,138 +23,48 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train(
-    images: Annotated[
-        str | None,
-        typer.Option(help="One folder per class, WebDataset shards or what `datasets` saved; train/ and val/ or not."),
-    ] = None,
-    pairs: Annotated[
-        str | None,
-        typer.Option(
-            help="Texts instead: .jsonl, .csv, .tsv or .parquet with columns query and document, or a BEIR folder."
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/images, runs/pairs]")] = None,
-    dims: Annotated[
-        str | None,
-        typer.Option(help="The prefixes; the largest is the width.  [default: 8,16,32,64,128,256; texts: 8 … all]"),
-    ] = None,
-    tied: Annotated[bool, typer.Option("--tied", help="MRL-E: one head, sliced.", rich_help_panel=_PICTURES)] = False,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="compact, resnet-18|50, vit-b16|s16 or efficientnet-lite0|b0|b3|b7; texts: minilm, a folder or a name."
-        ),
-    ] = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option(help="Weights to begin with: a folder, a hub's name, or `package`.", rich_help_panel=_PICTURES),
-    ] = None,
-    tune: Annotated[
-        str, typer.Option(help="Of an encoder with weights: all, the last block, or none.", rich_help_panel=_PICTURES)
-    ] = "all",
-    unfreeze: Annotated[
-        str | None,
-        typer.Option(
-            help="After heads on frozen features: train the `last` block, or `all`.", rich_help_panel=_PICTURES
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(help="Pixels of a side.  [default: 64; frozen: 224]", min=16, max=1024, rich_help_panel=_PICTURES),
-    ] = None,
-    grey: Annotated[
-        bool, typer.Option("--grey", help="One channel instead of three.", rich_help_panel=_PICTURES)
-    ] = False,
-    val_fraction: Annotated[float, typer.Option(help="Held out of each class when there is no val/.")] = 0.1,
-    crop: Annotated[
-        float | None, typer.Option(help="Random crops keep at least this part of the area.", rich_help_panel=_PICTURES)
-    ] = None,
-    flip: Annotated[bool, typer.Option(help="Mirror every second picture.", rich_help_panel=_PICTURES)] = True,
-    grow: Annotated[
-        str | None,
-        typer.Option(
-            help="Progressive resolution FIRST:LAST:START:END, such as 160:192:29:34.", rich_help_panel=_PICTURES
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Decoding processes of each training process.", min=0, rich_help_panel=_PICTURES)
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="[default: 10; heads on frozen features: 20; texts: 1]", min=1, rich_help_panel=_TRAINING),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            help="Train so many steps instead of epochs.",
-            min=1,
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            help="[default: 256; --unfreeze: 64; texts: 128]",
-            min=1,
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option(
-            help="Peak rate.  [default: .004; heads: .003; --unfreeze: .0005; texts: .00005]",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    optimizer: Annotated[str, typer.Option(help="adamw, sgd or adafactor.", rich_help_panel=_TRAINING)] = "adamw",
-    weight_decay: Annotated[float, typer.Option(help="Of matrices.", min=0, rich_help_panel=_TRAINING)] = 0.02,
-    schedule: Annotated[
-        str, typer.Option(help="one-cycle, linear or cosine.", rich_help_panel=_TRAINING)
-    ] = "one-cycle",
-    warmup: Annotated[
-        float | None,
-        typer.Option(
-            help="Epochs up to the peak.  [default: 1, or less; texts: a tenth]",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    label_smoothing: Annotated[
-        float, typer.Option(help="Mass moved from the true class to all alike.", rich_help_panel=_PICTURES)
-    ] = 0.0,
-    smooth_from: Annotated[
-        int, typer.Option(help="Prefixes of fewer dims keep sharp labels.", min=0, rich_help_panel=_PICTURES)
-    ] = 0,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16.", rich_help_panel=_TRAINING)] = "fp32",
-    accumulate: Annotated[
-        int,
-        typer.Option(help="Parts of a batch that are computed one after the other.", min=1, rich_help_panel=_TRAINING),
-    ] = 1,
-    fsdp: Annotated[
-        bool, typer.Option("--fsdp", help="Processes share the model instead of copying it.", rich_help_panel=_TRAINING)
-    ] = False,
-    query_prompt: Annotated[str, typer.Option(help="Put before every query.", rich_help_panel=_TEXTS)] = "",
-    doc_prompt: Annotated[str, typer.Option(help="Put before every document.", rich_help_panel=_TEXTS)] = "",
-    max_length: Annotated[
-        int | None, typer.Option(help="Tokens that texts are cut to.", rich_help_panel=_TEXTS)
-    ] = None,
-    hard_negatives: Annotated[
-        int, typer.Option(help="Of each pair, found by an index.", min=0, rich_help_panel=_TEXTS)
-    ] = 0,
-    margin: Annotated[
-        float, typer.Option(help="Share of the answer's cosine that these must lie below it.", rich_help_panel=_TEXTS)
-    ] = 0.05,
-    temperature: Annotated[float, typer.Option(help="Of the InfoNCE.", rich_help_panel=_TEXTS)] = 0.05,
-    chunk: Annotated[int, typer.Option(help="Texts in memory at once.", min=1, rich_help_panel=_TEXTS)] = 32,
-    compare: Annotated[bool, typer.Option(help="Train plainly too, for the table.", rich_help_panel=_TEXTS)] = True,
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=_TRAINING)] = 0,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps.", min=1, rich_help_panel=_TRAINING)] = 500,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.", rich_help_panel=_TRAINING)
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first unreadable image.", rich_help_panel=_PICTURES)
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON lines.")] = False,
+    images: o.Images = None,
+    pairs: o.Pairs = None,
+    out: o.Out = None,
+    dims: o.Dims = None,
+    tied: o.Tied = False,
+    encoder: o.Encoder = None,
+    pretrained: o.Pretrained = None,
+    tune: o.Tune = "all",
+    unfreeze: o.Unfreeze = None,
+    size: o.Size = None,
+    grey: o.Grey = False,
+    val_fraction: o.ValFraction = 0.1,
+    crop: o.Crop = None,
+    flip: o.Flip = True,
+    grow: o.Grow = None,
+    workers: o.Workers = None,
+    epochs: o.Epochs = None,
+    steps: o.Steps = None,
+    batch_size: o.BatchSize = None,
+    lr: o.Lr = None,
+    optimizer: o.Optimizer = "adamw",
+    weight_decay: o.WeightDecay = 0.02,
+    schedule: o.Schedule = "one-cycle",
+    warmup: o.Warmup = None,
+    label_smoothing: o.LabelSmoothing = 0.0,
+    smooth_from: o.SmoothFrom = 0,
+    precision: o.Precision = "fp32",
+    accumulate: o.Accumulate = 1,
+    fsdp: o.Fsdp = False,
+    query_prompt: o.QueryPrompt = "",
+    doc_prompt: o.DocPrompt = "",
+    max_length: o.MaxLength = None,
+    hard_negatives: o.HardNegatives = 0,
+    margin: o.Margin = 0.05,
+    temperature: o.Temperature = 0.05,
+    chunk: o.Chunk = 32,
+    compare: o.Compare = True,
+    seed: o.Seed = 0,
+    checkpoint_every: o.CheckpointEvery = 500,
+    resume: o.Resume = False,
+    strict: o.Strict = False,
+    as_json: o.AsJson = False,
 ) -> None:
     """Train a nested classifier of your own images, or a nested encoder of your own texts, and measure every prefix.
 
@@ -218,8 +132,7 @@ def train(
             watch=watch,
         )
         if as_json:
-            for row in rows:
-                print_json(row)
+            _print(rows)
         elif rows:
             watch.say(f"\nModel: {out / 'model'} (sentence-transformers)   rows: {out / 'rows.jsonl'}")
         return
@@ -283,14 +196,27 @@ def train(
     else:
         rows = train_images(run, resume=resume, watch=watch)
     if as_json:
-        for row in rows:
-            print_json(row)
+        _print(rows)
     elif rows:
+        heads = choice.frozen and unfreeze is None
         watch.prefix_table("Validation, %", rows)
-        log = out / ("frozen/heads/log.jsonl" if choice.frozen and unfreeze is None else "log.jsonl")
-        watch.say(f"\nModel: {out / 'model'}   log: {log}   rows: {out / 'rows.jsonl'}")
-        watch.say(f"Next:  nestling encode {out} {images} --out {out / 'vectors'}")
-        watch.say(f"       nestling predict PICTURES --run {out} --accuracy 0.9")
-        if choice.frozen and unfreeze is None:
-            same = f"--dims {dims}{' --tied' * tied} --size {choice.size}"
-            watch.say(f"       nestling train --images {images} --out {out} {same} --unfreeze last")
+        _tell_next(run, watch, heads=heads, same=f"--dims {dims}{' --tied' * tied} --size {choice.size}")
+
+
+def _tell_next(run: ImageRun, watch: ConsoleWatch, *, heads: bool, same: str) -> None:
+    """Where the model is, and what to do with it.
+
+    Args:
+        heads: only heads were trained, on frozen features; same: the options that training on needs again.
+    """
+    log = run.out / ("frozen/heads/log.jsonl" if heads else "log.jsonl")
+    watch.say(f"\nModel: {run.out / 'model'}   log: {log}   rows: {run.out / 'rows.jsonl'}")
+    watch.say(f"Next:  nestling encode {run.out} {run.images} --out {run.out / 'vectors'}")
+    watch.say(f"       nestling predict PICTURES --run {run.out} --accuracy 0.9")
+    if heads:
+        watch.say(f"       nestling train --images {run.images} --out {run.out} {same} --unfreeze last")
+
+
+def _print(rows: Sequence[Row]) -> None:
+    for row in rows:
+        print_json(row)

@@ -229,8 +229,11 @@ def _sentences(rows: Sequence[Row], settings: Settings, cost: dict[str, float], 
     nesting, full = settings.nesting, quality["exact"]
     found: list[str] = []
     named = {"The paper's headline": _headline(nesting), "The paper's funnel": _funnel(nesting)}
-    chosen = [row for row in rows if row.metric == "plan" and row.plan is not None]
-    named |= {row.system[:1].upper() + row.system[1:]: row.plan for row in chosen if row.plan}
+    named |= {
+        row.system[:1].upper() + row.system[1:]: row.plan
+        for row in rows
+        if row.metric == "plan" and row.plan is not None
+    }
     for name, plan in named.items():
         if plan in cost:
             found.append(
