@@ -237,6 +237,35 @@ def test_what_train_refuses(run: Path, pictures: Path, tmp_path: Path) -> None:
     assert not any((tmp_path / name).exists() for name in "abcd")
 
 
+def test_pictures_that_cannot_do_are_refused_before_a_step_is_trained(pictures: Path, tmp_path: Path) -> None:
+    def train(folder: Path, *arguments: object) -> str:
+        message = refused(here("train", "--images", folder, "--out", tmp_path / "run", "--epochs", 2, *arguments))
+        assert not (tmp_path / "run" / "log.jsonl").exists()
+        return message
+
+    large = ("--encoder", "resnet-18", "--size", 96, "--workers", 0)
+    alone, broken, shards = tmp_path / "alone", tmp_path / "broken", tmp_path / "shards"
+    for shape in SHAPES:
+        for folder, count in ((alone, 1), (broken, 40)):
+            (folder / shape).mkdir(parents=True)
+            for i in range(count):
+                shutil.copy(pictures / shape / f"{i}.{'png' if i % 2 else 'jpg'}", folder / shape)
+        for path in (broken / shape).iterdir():
+            path.write_bytes(b"none")
+    for how in ((), large):
+        assert "Nothing is held out for validation" in train(alone, "--batch-size", 2, *how)
+    assert "None of 108 samples can be read" in train(broken, "--batch-size", 8, *large)
+    assert "grow must be left out for the compact encoder" in train(pictures, "--grow", "32:64:1:2")
+    for name, of in (("train", SHAPES), ("val", SHAPES[1:])):
+        for shape in of:
+            shutil.copytree(pictures / shape, tmp_path / name / shape)
+        done = here("data", "shard", tmp_path / name, "--out", tmp_path / f"of-{name}", "--val-fraction", 0)
+        assert done.returncode == 0, done.stderr
+        shutil.move(tmp_path / f"of-{name}" / "train", shards / name)
+    assert "of the training shards' classes, in their order" in train(shards, *STREAM)
+    assert "batch_size must be" in train(pictures, "--batch-size", 1)
+
+
 def test_other_settings_do_not_resume(run: Path, pictures: Path) -> None:
     before = (run / "log.jsonl").read_bytes()
     changed = [*QUICK[:-2], "--batch-size", "16"]

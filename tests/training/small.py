@@ -41,7 +41,7 @@ COUNT = 64
 
 
 class PlainEncoder(Encoder):
-    """No batch norm: its gradient is the same however a batch is shared. Dropout on demand."""
+    """No batch norm: its gradient is the same into how many parts a batch is cut. Dropout on demand."""
 
     name: ClassVar[str] = "test-plain"
 
@@ -212,6 +212,7 @@ KINDS: dict[str, Callable[[Path], Found]] = {
     "pairs": _pairs,
     "several-captions": _several,
     "contrastive-fsdp": lambda folder: _contrastive(folder, fsdp=True),
+    "batch-norm": lambda folder: (residual_objective(), ArrayFeed(*data()), {}),
     "accumulated": lambda folder: _classification(folder, accumulate=4),
     "shards": _shards,
     "masked": _masked,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,15 @@ def assert_a_killed_process_ends_the_run(kind: str, folder: Path, rank: int, ste
 
 def test_a_killed_process_ends_the_run_and_it_goes_on_mid_epoch(tmp_path: Path) -> None:
     assert_a_killed_process_ends_the_run("classification", tmp_path, rank=1, step=7)
+
+
+def test_machines_without_a_common_folder_are_told(two: Path, tmp_path: Path) -> None:
+    for rank in (0, 1):
+        shutil.copytree(two / "classification", tmp_path / f"{rank}" / "classification")
+    saved(tmp_path / "1" / "classification")[-1].unlink()
+    done = torchrun("classification", tmp_path / "RANK")
+    assert done.returncode != 0
+    assert "Not all processes see the same checkpoints" in done.stderr, done.stderr[-3000:]
 
 
 @pytest.mark.soak

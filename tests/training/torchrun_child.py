@@ -1,6 +1,7 @@
 """Run by torchrun: trains some kinds of objectives, and lets each process write what it saw.
 
-Arguments: the kinds with commas between, the folder, and, to be killed, the rank and the step.
+Arguments: the kinds with commas between, the folder (RANK in it is the process's number), and, to be killed, the rank
+and the step.
 """
 
 from __future__ import annotations
@@ -62,4 +63,4 @@ def train(kind: str, folder: Path, *death: str) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for each in sys.argv[1].split(","):
-        train(each, Path(sys.argv[2]), *sys.argv[3:])
+        train(each, Path(sys.argv[2].replace("RANK", os.environ["RANK"])), *sys.argv[3:])

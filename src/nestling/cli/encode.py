@@ -40,11 +40,10 @@ def encode(
         written = encode_to_file(run, data, out, strict=strict, workers=workers, watch=watch)
     else:
         written = encode_images(run, data, out, strict=strict, workers=workers, watch=watch)
-    if as_json:
+    if as_json and written:
         print_json({"written": [str(path) for path in written]})
-        return
     for path in written:
         watch.say(f"Wrote {path}")
-    if len(written) == 4:
-        labels = f"--gallery-labels {written[1]} --query-labels {written[3]}"
-        watch.say(f"Next: nestling evaluate {written[0]} {written[2]} {labels}")
+    if {out / "train.npy", out / "val.npy"} <= set(written):
+        labels = f"--gallery-labels {out / 'train-labels.npy'} --query-labels {out / 'val-labels.npy'}"
+        watch.say(f"Next: nestling evaluate {out / 'train.npy'} {out / 'val.npy'} {labels}")

@@ -18,6 +18,7 @@ from nestling.models import Classifier, NestedLinear
 from nestling.training.config import TrainConfig
 from nestling.training.feed import ArrayFeed
 from nestling.training.fit import Progress, fit
+from nestling.training.processes import shareable
 from nestling.training.rotation import RotationObjective
 
 _RATE, _SHORTEST_RATE = 1e-2, 5.0  # this and what follows: chosen on validation (docs/LOG.md)
@@ -56,7 +57,7 @@ def finish(
     if turned < model.head.nesting.width:
         raise InputError.of("within", f"at least the {model.head.nesting.width} dims of the head", turned)
     objective = RotationObjective(model.head, turned)
-    size = min(512, max(1, len(features) // 16))
+    size = shareable(min(512, max(1, len(features) // 16)))
     config = TrainConfig(
         epochs=epochs,
         batch_size=size,

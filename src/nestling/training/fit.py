@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nestling.errors import InputError
+from nestling.training.batch_norm import check_norms, shared_norms
 from nestling.training.batches import Batches
 from nestling.training.checkpoint import copy_state
 from nestling.training.config import TrainConfig
@@ -63,7 +64,7 @@ def fit(
 
     A batch, its augmentation, its learning rate and its dropout are functions of (seed, step), so the state
     of a run is its weights, its optimizer and its step. Under ``torchrun`` each process takes its share of
-    every batch.
+    every batch; batch norms see all of it, and dropout alone depends on the number of processes.
 
     Args:
         objective: what is minimised; its parameters are trained.
@@ -94,7 +95,7 @@ def fit(
         done, ended = start, False
         clock, shares = _Clock(start, config.batch_size), feed.shares(batches, start)
         trained.train()
-        with closing(run.open_log(start)) as log, closing(shares):
+        with closing(run.open_log(start)) as log, closing(shares), shared_norms(trained, processes.count):
             for step, share in enumerate(shares, start):
                 total, parts = learner.gradients(share, step)
                 run.check_loss(step + 1, total, parts)
@@ -133,6 +134,7 @@ class _Learner:
     ) -> None:
         if config.accumulate > 1 and not objective.divisible:
             raise InputError.of("accumulate", "1 for a loss that compares all rows of a batch", config.accumulate)
+        check_norms(objective, config.batch_size // config.accumulate)
         self.objective, self.optimizer, self.config = objective, optimizer, config
         self.batches, self.processes = batches, processes
         self.model = processes.wrapped(objective)

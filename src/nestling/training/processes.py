@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
 from nestling.errors import InputError, ProcessLostError
@@ -21,6 +22,12 @@ from nestling.training.config import TrainConfig
 from nestling.training.objective import Objective
 
 _LAST_FREED = 0.1  # seconds
+_WAIT = timedelta(hours=6)  # for a process that makes what all need; one that ends is noticed at once
+
+
+def this_process() -> PartialState:
+    """This process among those that torchrun started, before anything is trained."""
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=_WAIT)
 
 
 def _leave() -> None:
@@ -33,6 +40,12 @@ def _leave() -> None:
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
         time.sleep(_LAST_FREED)
+
+
+def shareable(size: int) -> int:
+    """The largest batch of at most this size that the processes share evenly; a sample for each at least."""
+    count = this_process().num_processes
+    return max(count, size - size % count)
 
 
 class Processes:
@@ -48,6 +61,7 @@ class Processes:
     def __init__(self, config: TrainConfig) -> None:
         # Without cpu=True, accelerate on a machine without a GPU takes N processes of torchrun for N runs.
         # Its own mixed precision is a setting of the whole process; ours is one of the run.
+        this_process()
         self._accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
         atexit.register(_leave)
         self.rank, self.count = self._accelerator.process_index, self._accelerator.num_processes

@@ -68,10 +68,14 @@ class RunFolder:
             self.last = path
         elif used:
             self._check_description()
-        self.processes.wait()  # every process has read the folder before one changes it
+        step = 0 if found is None else found.step
+        if (
+            len(self.processes.gathered((str(step),))) > 1
+        ):  # and every process has read the folder before one changes it
+            raise CheckpointError(f"Not all processes see the same checkpoints in {self.folder}. Share one folder.")
         if self.processes.main:
             self._prepare_folder(bad, path)
-        return 0 if found is None else found.step
+        return step
 
     def close(self) -> None:
         """Let others train in the folder."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
 from nestling.data import Samples
 from nestling.evaluation import Row, save_rows
@@ -18,10 +17,11 @@ from nestling.studies.captioned.recall import recall_rows
 from nestling.studies.captioned.source import CaptionedReading, open_captioned
 from nestling.studies.captioned.towers import TowerChoice
 from nestling.studies.demo import report_training
-from nestling.studies.images.source import tell_faults
+from nestling.studies.images.source import none_readable, tell_faults
 from nestling.studies.watch import Watch
 from nestling.training import CaptionObjective, TrainConfig, WorkerFeed, fit, in_order
 from nestling.training.objective import numbered
+from nestling.training.processes import this_process
 
 MEASURED = 10_000
 """Validation pairs that are measured, at most."""
@@ -63,7 +63,7 @@ def train_captioned(run: CaptionedRun, *, resume: bool, watch: Watch) -> list[Ro
         TrainingDivergedError: the loss became NaN or infinite.
         ProcessLostError: another process of the run has ended.
     """
-    main = PartialState(cpu=not torch.accelerator.is_available()).is_main_process
+    main = this_process().is_main_process
     tokenizer = run.towers.reader()
     train, val = open_captioned(run.pairs, tokenizer, run.reading, watch)
     model = run.towers.build(
@@ -107,13 +107,19 @@ def measured(model: DualEncoder, val: Samples, *, workers: int | None, watch: Wa
                 groups.append(numbered(passage.targets).numpy())
             step(done, len(rows))
     tell_faults(tuple(faults), watch)
+    if not pictures:
+        raise none_readable(len(rows), faults[0])
     x, y, equal = (np.concatenate(each) for each in (pictures, captions, groups))
     return recall_rows(x, y, equal, model.nesting, system="MRL")
 
 
 def _sample(train: Samples) -> np.ndarray:
     """Some pictures as numbers 0 … 1."""
-    return train.readable(_drawn(len(train), _SAMPLE))[1].inputs.astype(np.float32) / 255
+    rows = _drawn(len(train), _SAMPLE)
+    kept, chunk = train.readable(rows)
+    if not len(kept):
+        raise none_readable(len(rows), chunk.faults[0])
+    return chunk.inputs.astype(np.float32) / 255
 
 
 def _drawn(count: int, most: int) -> np.ndarray:

@@ -9,11 +9,13 @@ import numpy as np
 from nestling.data import all_pictures, is_saved, save_vectors, saved_pictures
 from nestling.data.shards import is_shards, open_shards
 from nestling.errors import InputError
+from nestling.files import replacing
 from nestling.studies.images.reading import Reading
 from nestling.studies.images.run import encoding, model_of
-from nestling.studies.images.source import open_pictures
+from nestling.studies.images.source import Streamed, open_pictures
 from nestling.studies.images.stream import SUFFIXES, encode_stream
 from nestling.studies.watch import Watch
+from nestling.training.processes import this_process
 
 
 def is_vector_file(out: Path) -> bool:
@@ -51,8 +53,11 @@ def encode_to_file(
 def encode_images(run: Path, images: str, out: Path, *, strict: bool, workers: int | None, watch: Watch) -> list[Path]:
     """Write ``train.npy``, ``train-labels.npy``, and the same of ``val``, split as the run split them.
 
+    Streamed pictures are encoded as by `encode_stream`, with ``train-ids.npy`` and ``val-ids.npy``; those that the run
+    kept in memory by one process.
+
     Returns:
-        The files written.
+        The files written; none in all but the first of several processes.
 
     Raises:
         CheckpointError: no model in the run's folder, or a damaged one.
@@ -60,15 +65,20 @@ def encode_images(run: Path, images: str, out: Path, *, strict: bool, workers: i
     """
     model = model_of(run)
     found = open_pictures(images, Reading.of_run(run, model.encoder), strict=strict, workers=workers, watch=watch)
+    main = this_process().is_main_process
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for name, part in (("train", found.train), ("val", found.val)):
-        if part is None:
-            continue
-        with watch.task(f"encode {name}") as step:
-            vectors, labels = part.encoded(encoding(model), step)
-        for suffix, array in (("", vectors), ("-labels", np.array(found.classes)[labels])):
-            path = out / f"{name}{suffix}.npy"
-            save_vectors(path, array) if array.ndim == 2 else np.save(path, array, allow_pickle=False)
-            written.append(path)
+        path = out / f"{name}.npy"
+        if isinstance(part, Streamed):
+            made = encode_stream(model, part.samples, path, classes=found.classes, workers=workers, watch=watch)
+            written += [] if made is None else made.files
+        elif part is not None and main:
+            with watch.task(f"encode {name}") as step:
+                vectors, labels = part.encoded(encoding(model), step)
+            beside = out / f"{name}-labels.npy"
+            save_vectors(path, vectors)
+            with replacing(beside) as temporary, temporary.open("wb") as stream:
+                np.save(stream, np.array(found.classes)[labels], allow_pickle=False)
+            written += [path, beside]
     return written

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from accelerate import PartialState
 from jaxtyping import Float32, Int64
 
 from nestling.data import PictureFiles, SavedPictures
@@ -31,6 +29,7 @@ from nestling.studies.images.source import Part, Pictures, Streamed
 from nestling.studies.images.stream import Vectoriser, stream_vectors
 from nestling.studies.watch import Watch
 from nestling.training.lock import waiting
+from nestling.training.processes import this_process
 
 Stored = PictureFiles | Shards | SavedPictures
 CHUNK = 2048
@@ -73,7 +72,7 @@ def frozen_features(
         ChecksumError: what is kept is damaged.
         DataError: the pictures are strict and one cannot be read, or there is no room.
     """
-    train, val = _samples(found.train), _samples(found.val)
+    train, val = _samples(found.train), _samples(found.held())
     encoder.requires_grad_(False).eval()
 
     def kept(samples: Stored) -> _Kept:
@@ -105,7 +104,7 @@ class _Kept:
     def of(cls, samples: Stored, encoder: Encoder, *, workers: int | None, watch: Watch, chunk: int) -> _Kept:
         """Compute what is not there, then map it."""
         folder = feature_folder(samples, encoder)
-        state = PartialState(cpu=not torch.accelerator.is_available())
+        state = this_process()
         with waiting(folder, watch.say) if state.is_main_process else nullcontext():
             state.wait_for_everyone()
             if not (folder / _ABOUT).exists():
@@ -143,9 +142,7 @@ def _origins(samples: Stored) -> tuple[str, ...]:
     return (*samples.files, f"rows {zlib.crc32(samples.rows.tobytes())}")
 
 
-def _samples(part: Part | None) -> Stored:
-    if part is None:
-        raise InputError.of("val_fraction", "above 0 when there is no val folder", 0)
+def _samples(part: Part) -> Stored:
     if not isinstance(part, Streamed) or not isinstance(part.samples, Stored):
         raise InputError.of("the pictures", "read one after another for a frozen encoder", "pictures in memory")
     return part.samples

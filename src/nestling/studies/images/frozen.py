@@ -15,7 +15,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from jaxtyping import Float, Float32, Int64
 from torch import nn
 
@@ -33,6 +32,7 @@ from nestling.studies.images.starting import classifier_start, principal_start, 
 from nestling.studies.watch import Watch
 from nestling.training import ArrayFeed, HeadObjective, TrainConfig, finish, fit
 from nestling.training.lock import refusing
+from nestling.training.processes import shareable, this_process
 
 FOLDER = "frozen"
 HEADS = TrainConfig(epochs=20, batch_size=256, lr=3e-3, weight_decay=0.02, augment=False)
@@ -88,7 +88,7 @@ def train_frozen(run: ImageRun, *, unfreeze: str | None, resume: bool, watch: Wa
         tuned = replace(run, encoder=replace(run.encoder, tune=unfreeze))
         return train_images(tuned, resume=resume, watch=watch, start=_begun(run, watch))
     frozen = frozen_heads(run, replace(run.train, augment=False), resume=resume, watch=watch)
-    if not PartialState().is_main_process:
+    if not this_process().is_main_process:
         return []
     save(frozen.model, run.out / "model")
     run.reading.save(run.out)
@@ -121,10 +121,10 @@ def frozen_heads(run: ImageRun, config: TrainConfig, *, resume: bool, watch: Wat
     Raises:
         RunLockedError: another process is at them.
     """
-    main, folder = PartialState(cpu=not torch.accelerator.is_available()).is_main_process, run.out / FOLDER
+    main, folder = this_process().is_main_process, run.out / FOLDER
     with refusing(folder, watch.say) if main else nullcontext():
         frozen = _stages(run, config, folder, resume=resume, watch=watch)
-        PartialState().wait_for_everyone()
+        this_process().wait_for_everyone()
         if main:
             for name in _PASSING:
                 (folder / name).unlink(missing_ok=True)
@@ -145,7 +145,7 @@ def _stages(run: ImageRun, config: TrainConfig, folder: Path, *, resume: bool, w
         generator=torch.Generator().manual_seed(run.train.seed),
     )
     train, val = frozen_features(found, encoder, workers=run.workers, watch=watch)
-    config = replace(config, batch_size=max(1, min(config.batch_size, len(train) // _FEWEST_STEPS)))
+    config = replace(config, batch_size=shareable(max(1, min(config.batch_size, len(train) // _FEWEST_STEPS))))
     learner = _Heads(train.labels, len(found.classes), config, folder, resume, watch)
     start = _start(train, learner, folder / _PASSING[0])
     turned = _turned(train, start, folder / _PASSING[1])
@@ -197,7 +197,7 @@ def _start(train: Features, learner: _Heads, path: Path) -> Float[np.ndarray, "d
 
 def _turned(part: Features, start: Float[np.ndarray, "d d"], path: Path) -> Float32[np.ndarray, "n d"]:
     """start · x of a part, written by the first process and mapped by all."""
-    if PartialState().is_main_process:
+    if this_process().is_main_process:
         path.parent.mkdir(parents=True, exist_ok=True)
         array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(part), len(start)))
         done, map_to = 0, start.T.astype(np.float32)
@@ -206,7 +206,7 @@ def _turned(part: Features, start: Float[np.ndarray, "d d"], path: Path) -> Floa
             done += len(block)
         array.flush()
         del array
-    PartialState().wait_for_everyone()
+    this_process().wait_for_everyone()
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 

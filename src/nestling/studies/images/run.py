@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -19,11 +18,12 @@ from nestling.nesting import Nesting
 from nestling.studies.comparison import Comparison, Encoded, Labels
 from nestling.studies.demo import report_training
 from nestling.studies.images.calibration import keep_calibration
-from nestling.studies.images.encoders import EncoderChoice
+from nestling.studies.images.encoders import COMPACT, EncoderChoice
 from nestling.studies.images.reading import Reading
 from nestling.studies.images.source import Encode, Pictures, open_pictures, tell_faults
 from nestling.studies.watch import Watch
 from nestling.training import ClassificationObjective, TrainConfig, fit
+from nestling.training.processes import this_process
 
 Labelled = tuple[Float[np.ndarray, "_ d"], Int64[np.ndarray, " _"]]
 """Vectors and their classes."""
@@ -55,6 +55,10 @@ class ImageRun:
     workers: int | None = None
     strict: bool = False
 
+    def __post_init__(self) -> None:
+        if self.reading.growing is not None and self.encoder.name == COMPACT:
+            raise InputError.of("grow", "left out for the compact encoder, which sees one size", "an encoder of it")
+
 
 def train_images(run: ImageRun, *, resume: bool, watch: Watch, start: Classifier | None = None) -> list[Row]:
     """Read, train, save and measure.
@@ -72,10 +76,9 @@ def train_images(run: ImageRun, *, resume: bool, watch: Watch, start: Classifier
         TrainingDivergedError: the loss became NaN or infinite.
         ProcessLostError: another process of the run has ended.
     """
-    main = PartialState(cpu=not torch.accelerator.is_available()).is_main_process
+    main = this_process().is_main_process
     found = open_pictures(run.images, run.reading, strict=run.strict, workers=run.workers, watch=watch)
-    if found.val is None:
-        raise InputError.of("val_fraction", "above 0 when there is no val folder", run.reading.val_fraction)
+    found.held()  # before anything is trained
     model = build_model(run, found) if start is None else _tuned(start, run, found)
     with watch.task("train") as step:
         result = fit(
@@ -124,12 +127,11 @@ def measured(
     Args:
         calibrated: the run's folder, to keep their logits in for cascades.
     """
-    assert found.val is not None
     encode = encoding(model)
     with watch.task("encode") as step:
         train, train_labels = found.train.encoded(encode, step, MEASURED)
     with watch.task("encode validation") as step:
-        val, val_labels = found.val.encoded(encode, step)
+        val, val_labels = found.held().encoded(encode, step)
     if calibrated is not None:
         keep_calibration(model, val, val_labels, calibrated, seed=seed)
     return measured_vectors(model, (train, train_labels), (val, val_labels), seed=seed, watch=watch)

@@ -23,7 +23,7 @@ from nestling.data import (
     saved_pictures,
 )
 from nestling.data.shards import Shards, is_shards, open_shards
-from nestling.errors import InputError
+from nestling.errors import DataError, InputError
 from nestling.studies.images.reading import Reading
 from nestling.studies.watch import Step, Watch
 from nestling.training import ArrayFeed, Feed, WorkerFeed, in_order
@@ -110,11 +110,16 @@ class Streamed(Part):
                 labels.append(passage.targets.numpy())
             step(done, len(rows))
         tell_faults(tuple(faults), self.watch)
+        if not vectors:
+            raise none_readable(len(rows), faults[0])
         return np.concatenate(vectors), np.concatenate(labels)
 
     def sample(self) -> Float[np.ndarray, "s ..."]:
         """A few, drawn."""
-        _, chunk = self.samples.readable(_drawn_rows(len(self), 200))
+        rows = _drawn_rows(len(self), 200)
+        kept, chunk = self.samples.readable(rows)
+        if not len(kept):
+            raise none_readable(len(rows), chunk.faults[0])
         return chunk.inputs.astype(np.float32) / 255
 
 
@@ -125,6 +130,19 @@ class Pictures:
     classes: tuple[str, ...]
     train: Part
     val: Part | None
+
+    def held(self) -> Part:
+        """What is measured on.
+
+        Raises:
+            DataError: nothing was held out.
+        """
+        if self.val is None or len(self.val) == 0:
+            raise DataError(
+                "Nothing is held out for validation. Give a folder val beside train, a val_fraction above 0, and two "
+                "pictures of a class (or two shards) at least."
+            )
+        return self.val
 
 
 def open_pictures(source: str, reading: Reading, *, strict: bool, workers: int | None, watch: Watch) -> Pictures:
@@ -198,6 +216,11 @@ def tell_faults(faults: tuple[str, ...], watch: Watch) -> None:
         watch.say(f"Skipped {len(faults):,} unreadable samples, the first: {faults[0]}")
 
 
+def none_readable(count: int, fault: object) -> DataError:
+    """The error of `count` samples that are all broken."""
+    return DataError(f"None of {count:,} samples can be read, such as {fault}. Check the files.")
+
+
 def _tell(train: int, val: int, classes: int, watch: Watch) -> None:
     watch.say(f"{train:,} training and {val:,} validation images, {classes} classes")
 
@@ -230,8 +253,9 @@ def _from_shards(source: str, reading: Reading, strict: bool, workers: int | Non
         val = None if beside is None else opened(str(beside))
     else:
         train, val = held_out_shards(opened(source), val_fraction=reading.val_fraction, seed=reading.seed)
-    if val is not None and val.classes != train.classes and not set(val.classes) <= set(train.classes):
-        raise InputError.of("the validation shards", "of the training shards' classes", "others")
+    if val is not None and val.classes != train.classes[: len(val.classes)]:
+        wish = "of the training shards' classes, in their order"
+        raise InputError.of("the validation shards", wish, "others", "Write both by one `nestling data shard`.")
     if len(train.classes) < 2:
         raise InputError.of("the shards", "of at least two classes", len(train.classes))
     _tell(len(train), 0 if val is None else len(val), len(train.classes), watch)

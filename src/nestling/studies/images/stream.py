@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import torch
-from accelerate import PartialState
 from jaxtyping import Float
 from torch import nn
 
@@ -30,6 +28,7 @@ from nestling.studies.images.run import encoding
 from nestling.studies.images.source import tell_faults
 from nestling.studies.watch import Watch
 from nestling.training import in_order
+from nestling.training.processes import this_process
 
 CHUNK = 8192
 """Samples of a chunk: what is lost by a kill, and what a process holds in memory."""
@@ -106,7 +105,7 @@ def stream_vectors(
     """As `encode_stream`, of any network."""
     if out.suffix not in SUFFIXES:
         raise InputError.of("out", f"a file that ends in {', '.join(SUFFIXES)}", out)
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = this_process()
     parts = _Parts(out.with_name(f".{out.name}.parts"), chunk)
     about = {"model": source.identity, "samples": samples.fingerprint(), "chunk": chunk}
     if state.is_main_process:

@@ -27,6 +27,7 @@ from nestling.studies.reproduce.missing import make_missing
 from nestling.studies.texts import report_rows, told_right
 from nestling.studies.watch import Watch
 from nestling.training import MaskedLanguageObjective, TokenFeed, fit
+from nestling.training.lock import waiting
 
 _VERSION = 2  # of how models are made and measured: what another way made is not read
 _FREE = ("seed", "checkpoint_every", "log_every", "fsdp")
@@ -89,12 +90,9 @@ class Models:
         """
         folder = self._place(training)
         if not complete(folder):
-            model = self._train(training, folder)
-            save(model, folder / "model")
-            self.words.tokenizer.save(folder / "model")
-            self._measure(model, folder, _name(training))
-            for file in (folder / "run").glob("checkpoint-*"):  # 270 MB each, and the model is there
-                file.unlink()
+            with waiting(folder, self.watch.say):
+                if not complete(folder):
+                    self._make(training, folder)
         return self._read(folder)
 
     def before(self) -> Answers:
@@ -102,7 +100,9 @@ class Models:
         training = Training(self.settings.nesting, self.settings.seeds[0])
         folder = self.folder / f"before-{self._digest(training, trained=False)}"
         if not complete(folder):
-            self._measure(self._fresh(training), folder, "before training")
+            with waiting(folder, self.watch.say):
+                if not complete(folder):
+                    self._measure(self._fresh(training), folder, "before training")
         return self._read(folder)
 
     def model(self, training: Training) -> MaskedLanguageModel:
@@ -118,6 +118,14 @@ class Models:
             known = self.words.frequencies()
             model.bias[: len(known)] = torch.from_numpy(known)
         return model
+
+    def _make(self, training: Training, folder: Path) -> None:
+        model = self._train(training, folder)
+        save(model, folder / "model")
+        self.words.tokenizer.save(folder / "model")
+        self._measure(model, folder, _name(training))
+        for file in (folder / "run").glob("checkpoint-*"):  # 270 MB each, and the model is there
+            file.unlink()
 
     def _train(self, training: Training, folder: Path) -> MaskedLanguageModel:
         model = self._fresh(training)

@@ -9,13 +9,15 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from nestling.errors import InputError
 from nestling.evaluation import Row
 from nestling.studies.watch import Watch
 from nestling.training import TrainConfig
 
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
 _PARTS = {"command", "image", "captioned", "text"}  # files here that are no recipes
 
 
@@ -37,6 +39,10 @@ class Recipe:
     workers: int | None = None
     strict: bool = False
 
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise InputError.of("workers", "at least 0", self.workers)
+
     @abstractmethod
     def run(self, *, resume: bool, watch: Watch) -> list[Row]:
         """Train, save and measure; the rows in the main process, nothing in others."""
@@ -54,7 +60,8 @@ class Recipe:
             name, equals, value = setting.partition("=")
             if not equals or name not in own | trained:
                 raise InputError.of("--set", f"name=value with a name of {', '.join(sorted(own | trained))}", setting)
-            (changes if name in own else train)[name] = _value(value)
+            chosen, kind = (changes, type(self)) if name in own else (train, TrainConfig)
+            chosen[name] = _value(name, value, get_type_hints(kind)[name])
         return replace(self, **changes, train=replace(self.train, **train))
 
 
@@ -95,8 +102,17 @@ def run_recipe(name: str, settings: Sequence[str], *, resume: bool, watch: Watch
     return recipe, recipe.run(resume=resume, watch=watch)
 
 
-def _value(text: str) -> Any:
+def _value(name: str, text: str, hint: Any) -> Any:
+    """What a text says where a value of this type is wanted."""
+    kinds = get_args(hint) or (hint,)
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError:
+        value = text
+    if type(value) in kinds:
+        return value
+    if float in kinds and type(value) is int:
+        return float(value)
+    if str in kinds:
         return text
+    raise InputError.of(name, " or ".join(_KINDS[kind] for kind in kinds), repr(text))

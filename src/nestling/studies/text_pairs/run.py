@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from accelerate import PartialState
 
 from nestling.adaptor import MatryoshkaAdaptor
 from nestling.data.text_pairs import TextPairs, read_pairs
@@ -24,6 +22,7 @@ from nestling.studies.text_pairs.mining import hard_negatives
 from nestling.studies.watch import Step, Watch
 from nestling.training import TrainConfig, fit
 from nestling.training.pairs import PairFeed, PairObjective
+from nestling.training.processes import this_process
 
 BEFORE, PLAIN, NESTED, TURNED = "before", "plain fine-tuning", "nested", "nested, turned"
 _TURNED_BY = 50_000  # pairs that the rotation is learnt from, at most
@@ -71,7 +70,7 @@ def train_pairs(run: PairRun, *, resume: bool, watch: Watch) -> list[Row]:
         TrainingDivergedError: the loss became NaN or infinite.
         ProcessLostError: another process of the run has ended.
     """
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = this_process()
     learnt, asked = (_prompted(each, run.prompts) for each in read_pairs(run.pairs, held_out=run.held_out))
     encoder = PairEncoder(run.encoder, run.longest)
     nesting = Nesting.doubling(encoder.width) if run.nesting is None else run.nesting

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from nestling.data.texts import text_files
 from nestling.errors import InputError
@@ -20,6 +19,7 @@ from nestling.studies.texts.encoders import TextEncoderChoice
 from nestling.studies.texts.tokens import TokenFiles
 from nestling.studies.watch import Step, Watch
 from nestling.training import MaskedLanguageObjective, Masking, TokenFeed, TrainConfig, fit
+from nestling.training.processes import this_process
 
 MEASURED = 4096
 """Rows of validation texts that are measured, at most."""
@@ -65,7 +65,7 @@ def train_texts(run: TextRun, *, resume: bool, watch: Watch) -> list[Row]:
     if not 0 < run.val_fraction < 1:
         raise InputError.of("val_fraction", "between 0 and 1", run.val_fraction)
     texts = text_files(run.texts, column=run.column)
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = this_process()
     generator = torch.Generator().manual_seed(run.train.seed)
     encoder = run.encoder.build(generator)
     tokenizer = run.encoder.reader(encoder)
