@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +46,31 @@ def test_a_transformer_s_features_are_its_class_token(tmp_path: Path) -> None:
     images = torch.rand(3, 3, 32, 32)
     wanted = net((images - 0.5) / 0.5).last_hidden_state[:, 0]
     torch.testing.assert_close(ViTEncoder.from_pretrained(tmp_path)(images), wanted)
+
+
+@pytest.mark.parametrize(("kind", "encoder"), [("resnet", "ResNetEncoder"), ("vit", "ViTEncoder")])
+def test_a_name_of_the_hub_gives_what_its_folder_gives(kind: str, encoder: str, tmp_path: Path) -> None:
+    """Out of the hub's own cache, which a process reads when it starts."""
+    place = tmp_path / "hub" / "models--some--name"
+    folder = place / "snapshots" / "0123"
+    _saved(folder, kind)
+    channels = {"resnet": 1, "vit": 3}[kind]
+    statistics = {"image_mean": [0.3] * channels, "image_std": [0.2] * channels}
+    (folder / "preprocessor_config.json").write_text(json.dumps(statistics))
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("0123")
+    script = f"""
+        import torch
+        from nestling.models.encoders.vision import {encoder} as encoder
+        images = torch.rand(2, {channels}, 32, 32)
+        found = [encoder.from_pretrained(source)(images) for source in ("some/name", {str(folder)!r})]
+        assert torch.equal(*found)
+        assert encoder.from_pretrained("some/name").config["mean"] == [0.3] * {channels}
+    """
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_a_text_s_features_are_the_mean_of_its_tokens_or_the_first(tmp_path: Path) -> None:

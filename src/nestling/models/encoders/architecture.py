@@ -15,6 +15,7 @@ from nestling.errors import CheckpointError, InputError, require_extra
 
 _MOST, _DEEPEST, _PARAMETERS = 1 << 20, 256, 4 << 30  # what a lying description may ask for
 _REFUSALS = (TypeError, ValueError, LookupError, RuntimeError, AttributeError, ArithmeticError)
+_PREPROCESSING = "preprocessor_config.json"
 _DEPTHS = ("num_hidden_layers", "depths")
 FREE = ("_name_or_path", "transformers_version", "architectures", "model_type", "dtype", "torch_dtype", "id2label")
 """Fields of a configuration that decide nothing."""
@@ -92,8 +93,12 @@ def pretrained(model: str, wanted: str, source: Path | str, **how: Any) -> tuple
 
 
 def preprocessing(source: Path | str) -> dict[str, Any]:
-    """`preprocessor_config.json` of a folder; empty where there is none."""
-    path = Path(source) / "preprocessor_config.json"
+    """`preprocessor_config.json` of a folder, or of a name of the model hub; empty where there is none."""
+    path = Path(source) / _PREPROCESSING
+    if not Path(source).is_dir():
+        cached = require_extra("transformers.utils").cached_file
+        found = cached(str(source), _PREPROCESSING, _raise_exceptions_for_missing_entries=False)
+        path = Path(found or path)
     try:
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError) as error:
