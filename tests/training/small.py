@@ -172,7 +172,8 @@ def _shards(folder: Path, **changes: Any) -> Found:
 
 def _masked(folder: Path, **changes: Any) -> Found:
     """Texts of different lengths, of which each process hides another number of words."""
-    model = masked_model(Nesting((3, 6, 12)), hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    quiet = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = masked_model(Nesting((3, 6, 12)), num_hidden_layers=4, **quiet)
     rows = masked_texts(64).numpy()
     return MaskedLanguageObjective(model, Masking(MASK, SPECIAL, 50, share=0.3)), TokenFeed(rows), changes
 
@@ -216,6 +217,7 @@ KINDS: dict[str, Callable[[Path], Found]] = {
     "accumulated": lambda folder: _classification(folder, accumulate=4),
     "shards": _shards,
     "masked": _masked,
+    "masked-fsdp": lambda folder: _masked(folder, fsdp=True),
     "text-pairs": _text_pairs,
 }
 """What several processes are tried on: an objective, its data, and changes of the configuration."""

@@ -15,7 +15,7 @@ from tests.training import small
 
 
 def _checkpoint(step: int = 4) -> Checkpoint:
-    tensors = state_of(small.residual_objective(), torch.optim.SGD(small.residual_objective().parameters()))
+    tensors = dict(state_of(small.residual_objective(), torch.optim.SGD(small.residual_objective().parameters())))
     return Checkpoint(step, small.config(), "2,8", {"samples": 64, "labels": 1}, tensors)
 
 

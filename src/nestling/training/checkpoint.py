@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,14 +114,14 @@ def newest_good(folder: Path) -> tuple[Checkpoint | None, Path | None, list[tupl
     return None, None, bad
 
 
-def state_of(objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Every tensor that the next step depends on; to be called by all processes."""
-    tensors = {f"model/{name}": whole(t) for name, t in objective.state_dict().items()}
+def state_of(objective: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor that the next step depends on, one after the other; to be called by all processes."""
+    for name, tensor in objective.state_dict().items():
+        yield f"model/{name}", whole(tensor)
     for name, parameter in objective.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer/{name}/{key}"] = whole(value)
-    return tensors
+                yield f"optimizer/{name}/{key}", whole(value)
 
 
 @torch.no_grad()

@@ -76,7 +76,8 @@ class Processes:
         """What is trained: the objective itself on this process's device, or a copy of which it holds a share."""
         if not self.sharded:
             return objective.to(self.device)
-        return _shared(copy.deepcopy(objective).to(self.device), self.device.type, self.count)
+        # Not moved as a whole: what is shared out may be larger than a device, which gets it layer by layer.
+        return _shared(copy.deepcopy(objective), self.device.type, self.count)
 
     def wrapped(self, placed: Objective) -> nn.Module:
         """A module whose backward pass averages gradients over the processes."""

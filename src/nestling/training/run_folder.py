@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from nestling.errors import CheckpointError, InputError, TrainingDivergedError
 from nestling.files import sweep, write_file
@@ -102,10 +103,12 @@ class RunFolder:
         """Write a checkpoint, after the lines of the log that belong to it."""
         if self.folder is None:
             return
-        tensors = state_of(self.objective, self.optimizer)
-        for name, tensor in tensors.items():
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in state_of(self.objective, self.optimizer):
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise TrainingDivergedError(f"{name} became NaN or infinite by step {step}. {self._advice()}")
+            if self.processes.main:  # of a shared model no device holds more than one tensor whole
+                tensors[name] = tensor.cpu() if self.processes.sharded else tensor
         log.sync()
         checkpoint = replace(self.blank, step=step, tensors=tensors)
         self.last = checkpoint.write(self.folder) if self.processes.main else checkpoint.path(self.folder)
