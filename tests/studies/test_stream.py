@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from nestling.models import Classifier, NestedLinear, ResidualEncoder
 from nestling.nesting import Nesting
 from nestling.studies.images import stream
 from nestling.studies.images.stream import encode_stream
+from nestling.studies.parts import Joined
 from nestling.studies.watch import Silent
 from tests.data.pictures import tree
 
@@ -34,7 +36,7 @@ def model() -> Classifier:
     return Classifier(encoder, NestedLinear(Nesting((2, 8)), 3, generator=generator)).eval()
 
 
-def _streamed(model: Classifier, files: PictureFiles, out: Path, chunk: int = 7) -> stream.Streamed:
+def _streamed(model: Classifier, files: PictureFiles, out: Path, chunk: int = 7) -> Joined:
     found = encode_stream(model, files, out, classes=files.classes, workers=0, watch=Silent(), chunk=chunk)
     assert found is not None
     return found
@@ -47,7 +49,7 @@ def _wanted(model: Classifier, files: PictureFiles) -> np.ndarray:
 @pytest.mark.parametrize("chunk", [3, 7, 100])
 def test_the_file_is_what_the_model_says(model: Classifier, files: PictureFiles, tmp_path: Path, chunk: int) -> None:
     found = _streamed(model, files, tmp_path / "x.npy", chunk)
-    assert (found.count, found.faults) == (23, 1)
+    assert (found.vectors, len(found.faults)) == (23, 1)
     assert np.allclose(load_vectors(tmp_path / "x.npy"), _wanted(model, files), atol=1e-6)
     good = [path for i, path in enumerate(files.paths) if i != 5]
     assert load_labels(tmp_path / "x-ids.npy").tolist() == good
@@ -61,6 +63,17 @@ def test_the_file_is_what_the_model_says(model: Classifier, files: PictureFiles,
     assert table.column("id").to_pylist() == good
     written = {"x.npy", "x-ids.npy", "x-labels.npy", "x.parquet", "x.arrow"}
     assert {path.name for path in tmp_path.iterdir()} == {"tree", *written}
+
+
+def test_names_that_are_no_utf_8_are_written(model: Classifier, tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree")
+    odd = os.fsencode(folder / "class-0" / "1.png").replace(b"1.png", b"\xff.png")
+    (folder / "class-0" / "1.png").rename(os.fsdecode(odd))
+    files = picture_files(folder, View(side=28, channels=1), val_fraction=0).train
+    for name in ("x.npy", "x.parquet"):
+        assert _streamed(model, files, tmp_path / name).vectors == 24
+    assert sum(name.endswith(r"\xff.png") for name in load_labels(tmp_path / "x-ids.npy")) == 1
+    assert sum(name.endswith(r"\xff.png") for name in load_labels(tmp_path / "x.parquet", key="id")) == 1
 
 
 def test_what_was_encoded_before_a_kill_is_not_encoded_again(

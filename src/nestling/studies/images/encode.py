@@ -13,7 +13,8 @@ from nestling.files import replacing
 from nestling.studies.images.reading import Reading
 from nestling.studies.images.run import encoding, model_of
 from nestling.studies.images.source import Streamed, open_pictures
-from nestling.studies.images.stream import SUFFIXES, encode_stream
+from nestling.studies.images.stream import encode_stream
+from nestling.studies.parts import SUFFIXES
 from nestling.studies.watch import Watch
 from nestling.training.processes import this_process
 

@@ -27,6 +27,7 @@ from nestling.models import Encoder
 from nestling.models.tensors import digest
 from nestling.studies.images.source import Part, Pictures, Streamed
 from nestling.studies.images.stream import Vectoriser, stream_vectors
+from nestling.studies.parts import written
 from nestling.studies.watch import Watch
 from nestling.training.lock import waiting
 from nestling.training.processes import this_process
@@ -88,9 +89,9 @@ def feature_folder(samples: Stored, encoder: Encoder) -> Path:
     """Where the features of these pictures by this encoder are kept."""
     found = hashlib.sha256(_identity(encoder).encode())
     view = samples.view  # what it would draw in training is no part of it
-    found.update(f"\n{view.side} {view.channels} {view.inside} {samples.classes}\n".encode())
+    found.update(f"\n{view.side} {view.channels} {view.inside} {samples.classes}\n".encode("utf-8", "surrogateescape"))
     for path in _origins(samples):
-        found.update(f"{path} {_stamp(path)}\n".encode())
+        found.update(f"{path} {_stamp(path)}\n".encode("utf-8", "surrogateescape"))
     return data_folder() / "features" / found.hexdigest()[:24]
 
 
@@ -128,8 +129,8 @@ class _Kept:
         rows = np.arange(len(self.names))
         if paths is not None:
             place = {str(name): row for row, name in enumerate(self.names)}
-            rows = np.array([place[path] for path in paths if path in place], np.int64)
-        number = {name: i for i, name in enumerate(classes)}
+            rows = np.array([place[name] for name in map(written, paths) if name in place], np.int64)
+        number = {written(name): i for i, name in enumerate(classes)}
         return Features(self.vectors, rows, np.array([number[str(name)] for name in self.classes[rows]], np.int64))
 
 

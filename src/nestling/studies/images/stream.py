@@ -6,47 +6,25 @@ there are not made again. At the end the first process joins them.
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 from torch import nn
 
 from nestling.data import Samples
-from nestling.errors import InputError, require_extra
-from nestling.files import replacing, sweep, write_file
 from nestling.models import Classifier
 from nestling.models.store import identity
 from nestling.studies.images.run import encoding
 from nestling.studies.images.source import tell_faults
+from nestling.studies.parts import Joined, Parts
 from nestling.studies.watch import Watch
 from nestling.training import in_order
 from nestling.training.processes import this_process
 
 CHUNK = 8192
 """Samples of a chunk: what is lost by a kill, and what a process holds in memory."""
-SUFFIXES = (".npy", ".parquet", ".arrow")
-
-
-@dataclass(frozen=True, slots=True)
-class Streamed:
-    """What was written.
-
-    Attributes:
-        files: the vectors; for .npy, names and classes beside them.
-        count: vectors; faults: samples that could not be read.
-    """
-
-    files: tuple[Path, ...]
-    count: int
-    faults: int
 
 
 def encode_stream(
@@ -58,7 +36,7 @@ def encode_stream(
     workers: int | None,
     watch: Watch,
     chunk: int = CHUNK,
-) -> Streamed | None:
+) -> Joined | None:
     """Write the vectors of all samples that can be read, in their order.
 
     Args:
@@ -101,12 +79,9 @@ def stream_vectors(
     workers: int | None,
     watch: Watch,
     chunk: int = CHUNK,
-) -> Streamed | None:
+) -> Joined | None:
     """As `encode_stream`, of any network."""
-    if out.suffix not in SUFFIXES:
-        raise InputError.of("out", f"a file that ends in {', '.join(SUFFIXES)}", out)
-    state = this_process()
-    parts = _Parts(out.with_name(f".{out.name}.parts"), chunk)
+    parts, state = Parts(out, chunk, ("ids", "labels")), this_process()
     about = {"model": source.identity, "samples": samples.fingerprint(), "chunk": chunk}
     if state.is_main_process:
         parts.begin(about)
@@ -134,107 +109,6 @@ def stream_vectors(
     if not state.is_main_process:
         return None
     with watch.task("join") as step:
-        found = parts.joined(out, len(starts), lambda i: step(i, len(starts)))
-    tell_faults(found[1], watch)
-    shutil.rmtree(parts.folder)
-    return Streamed(found[0], found[2], len(found[1]))
-
-
-class _Parts:
-    """The folder of the chunks."""
-
-    def __init__(self, folder: Path, chunk: int) -> None:
-        self.folder, self.chunk = folder, chunk
-
-    def begin(self, about: dict[str, Any]) -> None:
-        """Go on with what is there, if it is of the same model and samples."""
-        path, text = self.folder / "about.json", json.dumps(about, sort_keys=True)
-        if path.exists() and path.read_text() != text:
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        sweep(self.folder)
-        if not path.exists():
-            write_file(path, text)
-
-    def has(self, i: int) -> bool:
-        """Is chunk i complete? Its JSON is written last."""
-        return self._json(i).exists()
-
-    def write(self, i: int, vectors: Float[np.ndarray, "n d"], about: dict[str, list[str]]) -> None:
-        """Keep a chunk."""
-        with replacing(self._vectors(i)) as temporary, temporary.open("wb") as stream:
-            np.save(stream, vectors, allow_pickle=False)
-        write_file(self._json(i), json.dumps(about))
-
-    def joined(
-        self, out: Path, count: int, told: Callable[[int], object]
-    ) -> tuple[tuple[Path, ...], tuple[str, ...], int]:
-        """Write the file of all chunks; (files, the first faults, vectors)."""
-        seen = self._looked(count)
-        if not seen.vectors:
-            raise InputError.of("the samples", "readable", f"none that is, such as {seen.faults[0]}")
-        if out.suffix != ".npy":
-            self._table(out, count, told)
-            return (out,), seen.faults, seen.vectors
-        with _array(out, "<f4", (seen.vectors, seen.width)) as stream:
-            for i in range(count):
-                stream.write(np.ascontiguousarray(np.load(self._vectors(i), allow_pickle=False), "<f4").data)
-                told(i + 1)
-        beside = {key: out.with_name(f"{out.stem}-{key}.npy") for key in ("ids", "labels")}
-        for key, path in beside.items():
-            kind = f"<U{max(1, seen.longest[key])}"
-            with _array(path, kind, (seen.vectors,)) as stream:
-                for i in range(count):
-                    stream.write(np.array(self._texts(i)[key], kind).tobytes())
-        return (out, *beside.values()), seen.faults, seen.vectors
-
-    def _looked(self, count: int) -> _Seen:
-        """A first pass: nothing of all chunks is ever held but what is returned."""
-        faults, longest, vectors = list[str](), {"ids": 0, "labels": 0}, 0
-        for i in range(count):
-            texts = self._texts(i)
-            vectors += len(texts["ids"])
-            faults += texts["faults"]
-            longest = {key: max(most, *map(len, texts[key]), 0) for key, most in longest.items()}
-        width = np.load(self._vectors(0), mmap_mode="r").shape[1]
-        return _Seen(vectors, int(width), longest, tuple(faults))
-
-    def _table(self, out: Path, count: int, told: Callable[[int], object]) -> None:
-        arrow = require_extra("pyarrow")
-        make = require_extra("pyarrow.ipc").new_file
-        if out.suffix == ".parquet":
-            make = require_extra("pyarrow.parquet").ParquetWriter
-        width = np.load(self._vectors(0), mmap_mode="r").shape[1]
-        kind = arrow.schema(
-            [("id", arrow.string()), ("label", arrow.string()), ("vector", arrow.list_(arrow.float32(), width))]
-        )
-        with replacing(out) as temporary, make(temporary, kind) as writer:
-            for i in range(count):
-                texts, vectors = self._texts(i), np.load(self._vectors(i), allow_pickle=False)
-                column = arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.ravel()), width)
-                writer.write_table(arrow.table([texts["ids"], texts["labels"], column], schema=kind))
-                told(i + 1)
-
-    def _texts(self, i: int) -> dict[str, list[str]]:
-        return json.loads(self._json(i).read_text())
-
-    def _vectors(self, i: int) -> Path:
-        return self.folder / f"{i:08d}.npy"
-
-    def _json(self, i: int) -> Path:
-        return self.folder / f"{i:08d}.json"
-
-
-class _Seen(NamedTuple):
-    vectors: int
-    width: int
-    longest: dict[str, int]
-    faults: tuple[str, ...]
-
-
-@contextmanager
-def _array(path: Path, kind: str, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
-    """A .npy file whose numbers are about to be written."""
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, {"descr": kind, "fortran_order": False, "shape": shape})
-        yield stream
+        found = parts.joined(len(starts), lambda i: step(i, len(starts)))
+    tell_faults(found.faults, watch)
+    return found
