@@ -8,22 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import sentence_transformers
 import torch
 import transformers
 
+from nestling import truncate
+from nestling.data import load_labels, load_vectors
 from nestling.data.shards import write_shards
 from nestling.data.tokens import Tokenizer
 from nestling.errors import DataError, InputError
 from nestling.evaluation import load_rows
 from nestling.models import DualEncoder, MaskedLanguageModel, load
-from nestling.models.encoders.text import minilm
+from nestling.models.encoders.text import BertEncoder, minilm
+from nestling.search import exact
 from nestling.studies.captioned import KS, TO_CAPTION, TO_PICTURE
 from nestling.studies.recipes.command import names, recipe_of, run_recipe, told
 from nestling.studies.sharding import shard_tree
 from nestling.studies.watch import Silent
 from nestling.training.checkpoint import saved
-from tests.cli.command import here, nestling
+from tests.cli.command import here, nestling, refused
 from tests.data.pictures import tree
 from tests.models.test_encoders import ALIGN_IMAGE, BERT
 
@@ -128,6 +133,16 @@ def test_words_go_on_from_a_checkpoint_to_the_same_model_which_can_be_used(data:
     assert words.shape == (2, 1)
     assert all(tokenizer.reader.id_to_token(int(word)) for word in words[:, 0])
 
+    encoder = tmp_path / "again" / "encoder"
+    assert torch.equal(BertEncoder.from_pretrained(encoder)(ids), other.encoder(ids))
+    theirs = sentence_transformers.SentenceTransformer(str(encoder), device="cpu")
+    text = "What is trained here is fine-tuned by others."
+    ours = BertEncoder.from_pretrained(encoder)(torch.from_numpy(tokenizer.read([text])))
+    assert np.allclose(theirs.encode([text]), ours.detach().numpy(), atol=1e-5)
+    texts = data / "texts" / "icons.txt"
+    message = refused(here("encode", tmp_path / "again", texts, "--out", tmp_path / "x.npy"))
+    assert "Fine-tune its folder encoder" in message
+
 
 @pytest.mark.soak
 @pytest.mark.parametrize(
@@ -229,6 +244,26 @@ def test_pairs_in_files_go_on_from_a_checkpoint_to_the_same_model_which_finds_th
         for m in (8, 16):
             assert rows[form.format(5), m].value > 0.8  # of 11, in five kinds; by chance 5 of 11 at most
     assert Tokenizer.load(tmp_path / "again" / "model").mask == 103
+    assert_both_sides_are_encoded(other, tmp_path / "again", data)
+
+
+def assert_both_sides_are_encoded(model: DualEncoder, run: Path, data: Path) -> None:
+    files = sorted((data / "pairs").rglob("*.txt"))
+    texts = [file.read_text().strip() for file in files]
+    (run / "texts.txt").write_text("\n".join(texts))
+    for source, out in ((data / "pairs", "pictures.npy"), (run / "texts.txt", "texts.npy")):
+        done = here("encode", run, source, "--out", run / out, "--workers", 0)
+        assert done.returncode == 0, done.stderr
+    pictures, captions = load_vectors(run / "pictures.npy"), load_vectors(run / "texts.npy")
+    assert len(pictures) == len(captions) == len(texts)
+    ids = Tokenizer.load(run / "model").read(texts, 8)
+    assert np.allclose(captions, model.encode_texts(ids), atol=1e-5)
+    names = [Path(name).with_suffix(".txt") for name in load_labels(run / "pictures-ids.npy")]
+    assert names == files
+    found = exact(truncate(pictures, 16), truncate(captions, 16), 12).ids
+    kinds = np.array([file.parent.name for file in files])
+    assert (kinds[found] == kinds[:, None]).mean() > 0.8
+    assert "a file that ends in" in refused(here("encode", run, data / "pairs", "--out", run / "vectors"))
 
 
 def test_a_whole_align_goes_on(data: Path, tmp_path: Path) -> None:

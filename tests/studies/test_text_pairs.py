@@ -12,6 +12,7 @@ import transformers
 
 from nestling import Nesting, truncate
 from nestling.adaptor import MatryoshkaAdaptor
+from nestling.data import load_labels, load_vectors
 from nestling.data.text_pairs import TextPairs
 from nestling.data.tokens import Tokenizer
 from nestling.errors import DataError, InputError
@@ -71,6 +72,11 @@ def test_trained_measured_saved_and_loaded_by_sentence_transformers(folder: Path
         theirs = library.SentenceTransformer(str(out / "model"), device="cpu", truncate_dim=m)
         found = theirs.encode(texts, normalize_embeddings=True)
         assert np.allclose(found, truncate(turned, m), atol=1e-5)
+    (tmp_path / "texts.txt").write_text("\n\n".join(texts))
+    encoded = here("encode", out, tmp_path / "texts.txt", "--out", tmp_path / "x.parquet")
+    assert encoded.returncode == 0, encoded.stderr
+    assert np.allclose(load_vectors(tmp_path / "x.parquet"), found, atol=1e-5)
+    assert load_labels(tmp_path / "x.parquet", key="id").tolist() == ["0", "1"]
     assert refused(here(*command)).startswith("folder must be")
     again = here(*command, "--query-prompt", "query: ", "--resume", "--json")
     assert again.returncode == 0, again.stderr

@@ -57,8 +57,20 @@ def load(folder: Path | str, kind: type[ModelT] = Classifier) -> ModelT:
         kind: the class that is wanted.
 
     Raises:
-        CheckpointError: no model there, one of another kind, a damaged file, a description that does not fit its
-            weights, or a newer format.
+        CheckpointError: one of another kind, or as of `load_any`.
+    """
+    found = load_any(folder)
+    if not isinstance(found, kind):
+        name = Path(folder) / DESCRIPTION
+        raise CheckpointError(f"{name} holds a {type(found).__name__}, not a {kind.__name__}. Give another folder.")
+    return found
+
+
+def load_any(folder: Path | str) -> Model:
+    """Read what `save` wrote, of whatever kind.
+
+    Raises:
+        CheckpointError: no model there, a damaged file, a description that does not fit its weights, or a newer format.
     """
     path = Path(folder) / DESCRIPTION
     about = _read_description(path)
@@ -69,12 +81,9 @@ def load(folder: Path | str, kind: type[ModelT] = Classifier) -> ModelT:
         tensors, recorded = read_tensors(Path(folder) / weights)
         if recorded != about:
             raise CheckpointError(f"{path} does not describe {weights}. Restore the JSON that was saved with it.")
-        found = _built(about, tensors, path)
+        return _built(about, tensors, path)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{path} describes no model ({_short(error)}). Save the model again.") from error
-    if not isinstance(found, kind):
-        raise CheckpointError(f"{path} holds a {type(found).__name__}, not a {kind.__name__}. Give another folder.")
-    return found
 
 
 def identity(model: Model) -> str:

@@ -14,6 +14,8 @@ from jaxtyping import Float
 
 from nestling.errors import InputError, require_extra
 from nestling.files import replacing, sweep, write_file
+from nestling.studies.watch import Watch
+from nestling.training.processes import this_process
 
 SUFFIXES = (".npy", ".parquet", ".arrow")
 
@@ -34,8 +36,32 @@ class Parts:
             raise InputError.of("out", f"a file that ends in {', '.join(SUFFIXES)}", out)
         self.out, self.folder, self.chunk, self.keys = out, out.with_name(f".{out.name}.parts"), chunk, keys
 
-    def begin(self, about: dict[str, Any]) -> None:
-        """Go on with what is there, if it is of the same model and samples."""
+    def begin(self, about: dict[str, Any], count: int) -> list[int]:
+        """Go on with what is there, if it is of the same model and samples; to be called by all processes.
+
+        Returns:
+            Which of `count` chunks this process is to make.
+        """
+        state = this_process()
+        if state.is_main_process:
+            self._prepare(about)
+        state.wait_for_everyone()
+        return [i for i in range(count) if i % state.num_processes == state.process_index and not self._has(i)]
+
+    def finished(self, count: int, watch: Watch) -> Joined | None:
+        """The file, made by the first process when all are here; nothing in others.
+
+        Raises:
+            InputError: not one sample could be read.
+        """
+        state = this_process()
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return None
+        with watch.task("join") as step:
+            return self._joined(count, lambda i: step(i, count))
+
+    def _prepare(self, about: dict[str, Any]) -> None:
         path, text = self.folder / "about.json", json.dumps(about, sort_keys=True)
         if path.exists() and path.read_text() != text:
             shutil.rmtree(self.folder)
@@ -44,7 +70,7 @@ class Parts:
         if not path.exists():
             write_file(path, text)
 
-    def has(self, i: int) -> bool:
+    def _has(self, i: int) -> bool:
         """Is chunk i complete? Its JSON is written last."""
         return self._json(i).exists()
 
@@ -54,12 +80,8 @@ class Parts:
             np.save(stream, vectors, allow_pickle=False)
         write_file(self._json(i), json.dumps({key: list(map(written, texts)) for key, texts in about.items()}))
 
-    def joined(self, count: int, told: Callable[[int], object]) -> Joined:
-        """Write the file of all chunks, and remove their folder.
-
-        Raises:
-            InputError: not one sample could be read.
-        """
+    def _joined(self, count: int, told: Callable[[int], object]) -> Joined:
+        """Write the file of all chunks, and remove their folder."""
         seen, out = self._looked(count), self.out
         if not seen.vectors:
             raise InputError.of("the samples", "readable", f"none that is, such as {seen.faults[0]}")

@@ -87,6 +87,7 @@ def train_captioned(run: CaptionedRun, *, resume: bool, watch: Watch) -> list[Ro
         return []
     save(model.cpu(), run.out / "model")
     tokenizer.save(run.out / "model")
+    run.reading.save(run.out)
     rows = measured(model, val, workers=run.workers, watch=watch)
     save_rows(rows, run.out / "rows.jsonl")
     return rows

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nestling.data import Samples, View, captioned_files
 from nestling.data.shards import Shards, is_shards, open_shards
 from nestling.data.tokens import Tokenizer
-from nestling.errors import InputError
+from nestling.errors import CheckpointError, InputError
+from nestling.files import write_file
 from nestling.studies.images.source import held_out_shards, tell_faults
 from nestling.studies.watch import Watch
 
+_NAME = "pairs.json"
 _VALIDATION = ("val", "validation", "valid", "test")
 
 
@@ -40,6 +43,23 @@ class CaptionedReading:
         """How one picture is seen."""
         inside = 0.875 if self.size > 64 else 1.0  # 224 of 256, as is customary
         return View(side=self.size, channels=self.channels, inside=inside, crop=self.crop, flip=self.flip)
+
+    def save(self, run: Path) -> None:
+        """Keep it in the folder of a run."""
+        write_file(run / _NAME, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def of_run(cls, run: Path) -> CaptionedReading:
+        """Read what `save` kept.
+
+        Raises:
+            CheckpointError: there is none, or a damaged one.
+        """
+        try:
+            return cls(**json.loads((run / _NAME).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            line = "It says how pictures and captions are read: give a whole run."
+            raise CheckpointError(f"{run / _NAME} cannot be read ({error}). {line}") from error
 
 
 def open_captioned(

@@ -6,38 +6,31 @@ from pathlib import Path
 
 import numpy as np
 
-from nestling.data import all_pictures, is_saved, save_vectors, saved_pictures
+from nestling.data import View, all_pictures, is_saved, save_vectors, saved_pictures
 from nestling.data.shards import is_shards, open_shards
 from nestling.errors import InputError
 from nestling.files import replacing
+from nestling.models import Classifier
 from nestling.studies.images.reading import Reading
-from nestling.studies.images.run import encoding, model_of
+from nestling.studies.images.run import encoding
 from nestling.studies.images.source import Streamed, open_pictures
-from nestling.studies.images.stream import encode_stream
-from nestling.studies.parts import SUFFIXES
+from nestling.studies.images.stream import Vectoriser, encode_stream, stream_vectors
+from nestling.studies.parts import Joined
 from nestling.studies.watch import Watch
 from nestling.training.processes import this_process
 
 
-def is_vector_file(out: Path) -> bool:
-    """A file that `encode_to_file` writes, by its ending."""
-    return out.suffix in SUFFIXES
-
-
 def encode_to_file(
-    run: Path, data: str, out: Path, *, strict: bool, workers: int | None, watch: Watch
-) -> tuple[Path, ...]:
-    """Write the vectors of all pictures of a tree, of shards or of a saved data set, as `encode_stream` does.
+    source: Vectoriser, view: View, data: str, out: Path, *, strict: bool, workers: int | None, watch: Watch
+) -> Joined | None:
+    """Write the vectors of all pictures of a tree, of shards or of a saved data set, as `stream_vectors` does.
 
     Returns:
-        The files written; none in all but the first of several processes.
+        None in all but the first of several processes.
 
     Raises:
-        CheckpointError: no model in the run's folder, or a damaged one.
-        DataError, InputError: the pictures do not do, or as of `encode_stream`.
+        DataError, InputError: the pictures do not do, or as of `stream_vectors`.
     """
-    model = model_of(run)
-    view = Reading.of_run(run, model.encoder).view()
     if is_shards(data):
         samples = open_shards(data, view, strict=strict)
     elif is_saved(data):
@@ -47,11 +40,12 @@ def encode_to_file(
     else:
         samples = all_pictures(data, view, strict=strict)
     watch.say(f"{len(samples):,} images")
-    found = encode_stream(model, samples, out, classes=samples.classes, workers=workers, watch=watch)
-    return () if found is None else found.files
+    return stream_vectors(source, samples, out, classes=samples.classes, workers=workers, watch=watch)
 
 
-def encode_images(run: Path, images: str, out: Path, *, strict: bool, workers: int | None, watch: Watch) -> list[Path]:
+def encode_images(
+    model: Classifier, reading: Reading, images: str, out: Path, *, strict: bool, workers: int | None, watch: Watch
+) -> list[Path]:
     """Write ``train.npy``, ``train-labels.npy``, and the same of ``val``, split as the run split them.
 
     Streamed pictures are encoded as by `encode_stream`, with ``train-ids.npy`` and ``val-ids.npy``; those that the run
@@ -61,11 +55,9 @@ def encode_images(run: Path, images: str, out: Path, *, strict: bool, workers: i
         The files written; none in all but the first of several processes.
 
     Raises:
-        CheckpointError: no model in the run's folder, or a damaged one.
         DataError, InputError: the pictures do not do.
     """
-    model = model_of(run)
-    found = open_pictures(images, Reading.of_run(run, model.encoder), strict=strict, workers=workers, watch=watch)
+    found = open_pictures(images, reading, strict=strict, workers=workers, watch=watch)
     main = this_process().is_main_process
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []

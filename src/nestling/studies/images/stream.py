@@ -81,14 +81,10 @@ def stream_vectors(
     chunk: int = CHUNK,
 ) -> Joined | None:
     """As `encode_stream`, of any network."""
-    parts, state = Parts(out, chunk, ("ids", "labels")), this_process()
+    parts, starts = Parts(out, chunk, ("ids", "labels")), range(0, len(samples), chunk)
     about = {"model": source.identity, "samples": samples.fingerprint(), "chunk": chunk}
-    if state.is_main_process:
-        parts.begin(about)
-    state.wait_for_everyone()
-    encode = encoding(source.network.to(state.device))
-    starts = range(0, len(samples), chunk)
-    mine = [i for i in range(len(starts)) if i % state.num_processes == state.process_index and not parts.has(i)]
+    mine = parts.begin(about, len(starts))
+    encode = encoding(source.network.to(this_process().device))
     total = sum(min(chunk, len(samples) - starts[i]) for i in mine)
     begun = time.monotonic()
     with watch.task("encode") as step:
@@ -105,10 +101,6 @@ def stream_vectors(
                 step(seen, total, f"{seen / max(time.monotonic() - begun, 1e-9):,.0f} images/s")
             whole = np.concatenate(vectors) if vectors else np.empty((0, source.width), np.float32)
             parts.write(i, whole, {"ids": names, "labels": [classes[label] for label in labels], "faults": faults})
-    state.wait_for_everyone()
-    if not state.is_main_process:
-        return None
-    with watch.task("join") as step:
-        found = parts.joined(len(starts), lambda i: step(i, len(starts)))
-    tell_faults(found.faults, watch)
+    found = parts.finished(len(starts), watch)
+    tell_faults(() if found is None else found.faults, watch)
     return found

@@ -11,7 +11,8 @@ billion tokens, 1.5 · 10²⁰ multiplications and additions: some two days on 8
 The paper: AdamW with rate 1e-4, 450,000 steps, batch 1,024. The rest is as in Devlin et al. 2019: 15 % of the tokens
 hidden, a line down to 0, weight decay .01, dropout .1; no next-sentence loss. Warm-up is one pass over the texts.
 The decoder is the word embeddings, cut to each prefix. The pieces are those of BERT's uncased English vocabulary
-(tokenizer=FOLDER names another), and the tokenizer is saved beside the model.
+(tokenizer=FOLDER names another), and the tokenizer is saved beside the model. The folder encoder of the run
+is what `nestling train --pairs FILE --encoder FOLDER` fine-tunes.
 """
 
 from nestling.studies.recipes.text import TextRecipe

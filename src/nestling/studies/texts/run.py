@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -23,6 +24,8 @@ from nestling.training.processes import this_process
 
 MEASURED = 4096
 """Rows of validation texts that are measured, at most."""
+ENCODER = "encoder"
+"""The folder of a run in which `transformers` and sentence-transformers find what was trained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class TextRun:
 
     Attributes:
         texts: a file or a folder, as of `text_files`; column: of .parquet files.
-        out: the run's folder: log, checkpoints, token ids, ``model/`` with its tokenizer, ``rows.jsonl``.
+        out: the run's folder: log, checkpoints, token ids, ``model/`` with its tokenizer, ``encoder/``, ``rows.jsonl``.
         nesting: the prefixes.
         encoder: what is trained.
         length: tokens of a row.
@@ -90,6 +93,8 @@ def train_texts(run: TextRun, *, resume: bool, watch: Watch) -> list[Row]:
         return []
     save(model.cpu(), run.out / "model")
     tokenizer.save(run.out / "model")
+    cast(Any, model.encoder.network).save_pretrained(run.out / ENCODER)
+    tokenizer.save(run.out / ENCODER)
     with watch.task("measure") as step:
         told = told_right(model, val[:MEASURED], masking, precision=run.train.precision, step=step)
     rows = correct_rows(told.right, run.nesting, metric=METRIC, system="MRL-E")
