@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from nestling.data import image_folder
 from nestling.data.decoding import View
-from nestling.data.picture_files import Growing, PictureFiles, picture_files
+from nestling.data.picture_files import Growing, PictureFiles, all_pictures, picture_files
 from nestling.errors import DataError, InputError
 from tests.data.pictures import tree
 
@@ -86,4 +88,27 @@ def test_a_fingerprint_tells_views_and_labels_apart(tmp_path: Path) -> None:
     files = picture_files(tree(tmp_path), VIEW, val_fraction=0).train
     other = PictureFiles(files.paths, np.roll(files.labels, 1), files.classes, VIEW)
     seen = PictureFiles(files.paths, files.labels, files.classes, View(side=17))
-    assert len({str(each.fingerprint()) for each in (files, other, seen)}) == 3
+    named = PictureFiles([path + "x" for path in files.paths], files.labels, files.classes, VIEW)
+    assert len({str(each.fingerprint()) for each in (files, other, seen, named)}) == 4
+    moved = PictureFiles([path.replace("/", "/moved/", 2) for path in files.paths], files.labels, files.classes, VIEW)
+    assert moved.fingerprint() == files.fingerprint()
+
+
+def test_folders_that_may_not_be_listed_are_told_and_stop_who_is_strict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Played, since root may list everything."""
+    root, real = tree(tmp_path / "tree"), os.scandir
+    locked = root / "class-1" / "inside"
+    locked.mkdir()
+
+    def refusing(folder: Path) -> Any:
+        if folder == locked:
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert len(picture_files(root, VIEW).unreadable) == len(all_pictures(root, VIEW).unlisted) == 1
+    for read in (picture_files, all_pictures):
+        with pytest.raises(DataError, match="inside cannot be listed: Permission denied"):
+            read(root, VIEW, strict=True)

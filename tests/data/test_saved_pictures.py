@@ -130,3 +130,14 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
         saved_pictures(tmp_path / "kinds", VIEW)
     with pytest.raises(InputError, match="val_fraction"):
         saved_pictures(tmp_path / "two", VIEW, val_fraction=1)
+
+
+def test_pictures_without_classes_are_read_where_none_are_wanted(tmp_path: Path) -> None:
+    rows(6).remove_columns("label").save_to_disk(tmp_path / "bare")
+    with pytest.raises(DataError, match="a column of classes"):
+        saved_pictures(tmp_path / "bare", VIEW, val_fraction=0)
+    found, _ = saved_pictures(tmp_path / "bare", VIEW, val_fraction=0, labelled=False)
+    assert found.classes == ("",)
+    assert seen(found) == list(range(6))
+    rows(1).save_to_disk(tmp_path / "one")
+    assert saved_pictures(tmp_path / "one", VIEW, val_fraction=0, labelled=False)[0].classes == tuple(NAMES)

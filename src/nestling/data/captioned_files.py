@@ -14,7 +14,7 @@ from nestling.data.decoding import Decoder, View
 from nestling.data.samples import Fault, Sample, Samples
 from nestling.data.texts import part_of
 from nestling.data.tokens import Tokenizer
-from nestling.data.tree import Unreadable, images_below
+from nestling.data.tree import Unreadable, check_listed, images_below
 from nestling.errors import DataError, InputError
 
 _VALIDATION = ("val", "validation", "valid", "test")
@@ -85,11 +85,13 @@ class CaptionedTree:
     Attributes:
         train: to train on; val: held out, None with val_fraction=0.
         silent: pictures without a caption, which were left out.
+        unreadable: folders that may not be listed.
     """
 
     train: CaptionedFiles
     val: CaptionedFiles | None
     silent: int
+    unreadable: tuple[Unreadable, ...]
 
 
 def captioned_files(
@@ -120,26 +122,29 @@ def captioned_files(
     if not root.is_dir():
         raise DataError(f"{root} is no folder. Give one of pictures, with name.txt beside each name.jpg.")
 
+    unreadable: list[Unreadable] = []
+
     def files(paths: Sequence[str], captions: Sequence[str]) -> CaptionedFiles:
         return CaptionedFiles(paths, captions, view, tokenizer=tokenizer, longest=longest, strict=strict)
 
     beside = next((root / name for name in _VALIDATION if (root / name).is_dir()), None)
     if (root / "train").is_dir() and beside is not None:
-        (*train, one), (*val, other) = _listed(root / "train"), _listed(beside)
-        return CaptionedTree(files(*train), files(*val), one + other)
-    paths, captions, silent = _listed(root)
+        (*train, one), (*val, other) = _listed(root / "train", unreadable), _listed(beside, unreadable)
+        check_listed(unreadable, strict=strict)
+        return CaptionedTree(files(*train), files(*val), one + other, tuple(unreadable))
+    paths, captions, silent = _listed(root, unreadable)
+    check_listed(unreadable, strict=strict)
     whole = files(paths, captions)
     if val_fraction == 0:
-        return CaptionedTree(whole, None, silent)
+        return CaptionedTree(whole, None, silent, tuple(unreadable))
     held = np.array([part_of(caption, (1 - val_fraction,)) == 1 for caption in captions])
     if held.all() or not held.any():
         raise InputError.of("val_fraction", "one that leaves captions to both parts", val_fraction, "Change it.")
-    return CaptionedTree(whole.take(np.flatnonzero(~held)), whole.take(np.flatnonzero(held)), silent)
+    return CaptionedTree(whole.take(np.flatnonzero(~held)), whole.take(np.flatnonzero(held)), silent, tuple(unreadable))
 
 
-def _listed(root: Path) -> tuple[list[str], list[str], int]:
+def _listed(root: Path, unreadable: list[Unreadable]) -> tuple[list[str], list[str], int]:
     """Paths and captions, in the order of the paths, and how many pictures have none."""
-    unreadable: list[Unreadable] = []
     paths, captions, silent = list[str](), list[str](), 0
     for path in sorted(images_below(root, unreadable)):
         caption = _caption(path.with_suffix(".txt"))

@@ -13,7 +13,7 @@ from jaxtyping import Int64, Shaped
 from nestling.data.decoding import Decoder, View
 from nestling.data.images import held_out
 from nestling.data.samples import Fault, Sample, Samples
-from nestling.data.tree import Tree, Unreadable, images_below
+from nestling.data.tree import Tree, Unreadable, check_listed, images_below, names_below
 from nestling.errors import DataError, InputError
 
 
@@ -59,6 +59,9 @@ class PictureFiles(Samples):
         view: how a picture is seen; draws only where a generator is given.
         growing: what the side is in each epoch, instead of the view's.
         strict: as of `Samples`.
+
+    Attributes:
+        unlisted: folders below the root of `all_pictures` that may not be listed.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class PictureFiles(Samples):
     ) -> None:
         self.paths, self.labels, self.classes = tuple(paths), labels, tuple(classes)
         self.view, self.growing, self.strict = view, growing, strict
+        self.unlisted: tuple[Unreadable, ...] = ()
         self._decoder: Decoder | None = None
 
     def __len__(self) -> int:
@@ -82,9 +86,14 @@ class PictureFiles(Samples):
         return {**self.__dict__, "_decoder": None}
 
     def fingerprint(self) -> dict[str, int]:
-        """The number of files, their labels, and how they are seen."""
+        """The number of files, their labels and names, and how they are seen."""
         seen = f"{self.view} {self.growing}".encode()
-        return {"samples": len(self), "labels": zlib.crc32(self.labels.tobytes()), "view": zlib.crc32(seen)}
+        return {
+            "samples": len(self),
+            "labels": zlib.crc32(self.labels.tobytes()),
+            "names": names_below(self.paths),
+            "view": zlib.crc32(seen),
+        }
 
     def name(self, row: int) -> str:
         """Its path."""
@@ -148,6 +157,7 @@ def picture_files(
     if not 0 <= val_fraction < 1:
         raise InputError.of("val_fraction", "at least 0 and below 1", val_fraction)
     tree = Tree.of(Path(folder))
+    check_listed(tree.unreadable, strict=strict)
     classes = sorted(tree.train)
     train, val = (_files(part, classes, view, growing, strict) for part in (tree.train, tree.val))
     assert train is not None
@@ -171,9 +181,12 @@ def all_pictures(root: Path | str, view: View, *, strict: bool = False) -> Pictu
     if not paths:
         why = f" ({unreadable[0].path}: {unreadable[0].reason})" if unreadable else ""
         raise DataError(f"{root} holds no pictures{why}. Give a folder of pictures.")
+    check_listed(unreadable, strict=strict)
     folders = [str(Path(path).parent.relative_to(root)) for path in paths]
     classes, labels = np.unique(folders, return_inverse=True)
-    return PictureFiles(paths, labels.astype(np.int64), classes.tolist(), view, strict=strict)
+    found = PictureFiles(paths, labels.astype(np.int64), classes.tolist(), view, strict=strict)
+    found.unlisted = tuple(unreadable)
+    return found
 
 
 def _files(

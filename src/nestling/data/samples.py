@@ -82,6 +82,11 @@ class Samples(ABC):
         del batch_size
         return drawn(seed, ORDER, epoch).permutation(len(self))
 
+    def stand_ins(self, row: int, rng: np.random.Generator) -> Int64[np.ndarray, " t"]:
+        """Which rows are tried, one after the other, in the place of a broken one."""
+        del row
+        return rng.integers(len(self), size=_TRIES)
+
     def read(self, rows: Sequence[int] | Int64[np.ndarray, " s"], *, seed: int | None = None, epoch: int = 0) -> Chunk:
         """Read samples; in the place of a broken one stands another, drawn by its row.
 
@@ -122,7 +127,7 @@ class Samples(ABC):
         return found
 
     def _stand_in(self, row: int, seed: int | None, epoch: int, faults: list[Fault]) -> Sample:
-        for other in drawn(seed or 0, STAND_IN, row).integers(len(self), size=_TRIES):
+        for other in self.stand_ins(row, drawn(seed or 0, STAND_IN, row)):
             sample = self._drawn(int(other), seed, epoch)
             if not isinstance(sample, Fault):
                 return sample

@@ -80,9 +80,15 @@ class SavedPictures(Samples):
         return {**self.__dict__, "_decoder": None, "_pictures": None}
 
     def fingerprint(self) -> dict[str, int]:
-        """The number of rows, their labels, and how they are seen."""
+        """The number of rows, their labels, where they are, and how they are seen."""
         seen = f"{self.view} {self.growing}".encode()
-        return {"samples": len(self), "labels": zlib.crc32(self.labels.tobytes()), "view": zlib.crc32(seen)}
+        files = [(Path(file).name, Path(file).stat().st_size) for file in self.files]
+        return {
+            "samples": len(self),
+            "labels": zlib.crc32(self.labels.tobytes()),
+            "rows": zlib.crc32(self.rows.tobytes(), zlib.crc32(repr(files).encode())),
+            "view": zlib.crc32(seen),
+        }
 
     def name(self, row: int) -> str:
         """Its folder and its row there."""
@@ -120,9 +126,13 @@ def saved_pictures(
     growing: Growing | None = None,
     val_fraction: float | int = 0.1,
     seed: int = 0,
+    labelled: bool = True,
     strict: bool = False,
 ) -> tuple[SavedPictures, SavedPictures | None]:
     """Training and validation pictures; nothing is decoded.
+
+    Args:
+        labelled: False takes pictures of one class, or without any: they are then all of one class without a name.
 
     The picture column is the one of `datasets`' feature Image, the classes those of its ClassLabel, or else a column of
     whole numbers or names called label. Validation is the part named so, else what is held out of the one part.
@@ -137,12 +147,12 @@ def saved_pictures(
     root = Path(folder)
     parts = _parts(root)
     first = "train" if "train" in parts else next(iter(parts))
-    train = _opened(parts[first], view, growing, strict)
+    train = _opened(parts[first], view, growing, labelled, strict)
     beside = next((parts[name] for name in _VALIDATION if name in parts and name != first), None)
-    if len(train.classes) < 2:
+    if labelled and len(train.classes) < 2:
         raise InputError.of(f"{root}", "pictures of at least two classes", len(train.classes))
     if beside is not None:
-        val = _opened(beside, view, growing, strict)
+        val = _opened(beside, view, growing, labelled, strict)
         if val.classes != train.classes:
             raise DataError(f"{beside} has other classes than {parts[first]}. Save both with the same ClassLabel.")
         return train, val
@@ -163,9 +173,12 @@ def _parts(root: Path) -> Mapping[str, Path]:
     return {name: root / name for name in names}
 
 
-def _opened(folder: Path, view: View, growing: Growing | None, strict: bool) -> SavedPictures:
+def _opened(folder: Path, view: View, growing: Growing | None, labelled: bool, strict: bool) -> SavedPictures:
     files = list(_files(folder))
-    columns, features = _columns(folder), _features(folder)
+    columns, features = _columns(folder, labelled), _features(folder)
+    if not columns.label:
+        rows = np.arange(len(_column(files, columns.picture)), dtype=np.int64)
+        return SavedPictures(files, columns, rows, np.zeros(len(rows), np.int64), view, growing=growing, strict=strict)
     labels = _column(files, columns.label)
     if labels.null_count:
         raise DataError(f"{labels.null_count:,} rows of {folder} have no {columns.label}. Remove them.")
@@ -183,13 +196,15 @@ def _opened(folder: Path, view: View, growing: Growing | None, strict: bool) -> 
     return SavedPictures(files, columns, rows, numbers.astype(np.int64), view, growing=growing, strict=strict)
 
 
-def _columns(folder: Path) -> _Columns:
+def _columns(folder: Path, labelled: bool) -> _Columns:
     features = _features(folder)
     kinds = {name: each.get("_type") for name, each in features.items()}
     pictures = [name for name, kind in kinds.items() if kind == "Image"]
     labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
     plain = [name for name, kind in kinds.items() if kind == "Value" and name in _CLASSES]
     picture = _one(pictures, _PICTURES, folder, "a column of pictures")
+    if not labelled and not labels and not plain:
+        return _Columns(picture, "", ("",))
     label = _one(labels or plain, _CLASSES, folder, "a column of classes (a ClassLabel, or one named label)")
     names = features[label].get("names") or ()
     return _Columns(picture, label, tuple(map(str, names)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -104,6 +105,19 @@ def images_below(root: Path, unreadable: list[Unreadable]) -> Iterator[Path]:
         unreadable: folders that may not be listed are added.
     """
     return _walk(root, {_identity(folder) for folder in root.resolve().parents}, unreadable)
+
+
+def names_below(paths: Sequence[str]) -> int:
+    """A number that tells files from others by their names below the folder that they share, wherever that is."""
+    top = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""  # noqa: PTH120  as fast as can be
+    names = "\n".join(path[len(top) :] for path in paths)
+    return zlib.crc32(names.encode("utf-8", "surrogateescape"))
+
+
+def check_listed(unreadable: Sequence[Unreadable], *, strict: bool) -> None:
+    """Raise `DataError` for a folder that may not be listed, where everything must be read."""
+    if strict and unreadable:
+        raise DataError(f"{unreadable[0].path} cannot be listed: {unreadable[0].reason}. Check its permissions.")
 
 
 def _walk(folder: Path, seen: set[tuple[int, int]], unreadable: list[Unreadable]) -> Iterator[Path]:

@@ -6,6 +6,7 @@ import pickle
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from nestling.data.decoding import View
 from nestling.data.picture_files import PictureFiles, picture_files
 from nestling.data.shards import Shards, open_shards, write_shards
+from nestling.data.shards import samples as module
 from nestling.data.shards.order import ShardOrder, lanes_of
 from nestling.errors import DataError, InputError
 from tests.data.pictures import tree
@@ -114,9 +116,21 @@ def address(folder: Path) -> Iterator[str]:
     server.shutdown()
 
 
+def test_the_list_beside_shards_behind_urls_is_read(address: str, files: PictureFiles) -> None:
+    counted: list[int] = []
+    told = functools.partial(open_shards, view=VIEW, progress=lambda done, total, words: counted.append(done))
+    shards = told(f"{address}/{{000000..000004}}.tar")
+    assert not counted
+    assert shards.classes == files.classes
+    assert _all(shards) == _all(files)
+    assert len(told(f"{address}/{{000000..000002}}.tar")) == 15  # the list tells of more
+    assert counted == [1, 2, 3]
+
+
 def test_shards_behind_urls_are_read_and_counted_once(
     address: str, files: PictureFiles, folder: Path, tmp_path: Path
 ) -> None:
+    (folder / "shards.json").unlink()
     counted: list[int] = []
     for source in (f"{address}/{{000000..000004}}.tar", f"pipe:cat {folder}/{{000000..000004}}.tar"):
         counted.clear()
@@ -206,3 +220,110 @@ def test_what_cannot_be_is_refused(folder: Path, files: PictureFiles, tmp_path: 
     unread = write_shards([*files.paths, str(tmp_path / "no.png")], [0] * 25, tmp_path / "new", classes=("a",))
     assert unread.samples == 24
     assert "no.png" in unread.faults[0]
+
+
+def test_what_others_wrote_is_not_deleted(files: PictureFiles, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "000000.tar").write_bytes(b"of another program")
+    with pytest.raises(DataError, match=r"holds \.tar files that are not of an unfinished attempt"):
+        write_shards(files.paths, files.labels.tolist(), out, classes=files.classes)
+    assert (out / "000000.tar").read_bytes() == b"of another program"
+
+
+def test_an_unfinished_attempt_is_begun_anew(files: PictureFiles, tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(done: int, total: int, words: str) -> None:
+        if done == 13:
+            raise StoppedError
+
+    def write(**how: Any) -> Any:
+        return write_shards(files.paths, files.labels.tolist(), tmp_path / "out", classes=files.classes, **how)
+
+    with pytest.raises(StoppedError):
+        write(most=3, progress=stop)
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.tar")) == [f"{i:06d}.tar" for i in range(4)]
+    write(most=20)
+    assert _all(open_shards(str(tmp_path / "out"), VIEW)) == _all(files)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"000000.tar", "000001.tar", "shards.json"}
+
+
+def test_a_truncated_shard_stops_who_is_strict(folder: Path) -> None:
+    (folder / "shards.json").unlink()
+    path = folder / "000002.tar"
+    path.write_bytes(path.read_bytes()[:3000])
+    assert len(open_shards(str(folder), VIEW).manifest.faults) == 1
+    with pytest.raises(DataError, match=r"000002\.tar"):
+        open_shards(str(folder), VIEW, strict=True)
+
+
+def test_a_class_beyond_reason_is_a_fault(tmp_path: Path, files: PictureFiles) -> None:
+    with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
+        for i, label in enumerate((0, 1, 4_000_000_000)):
+            writer.write({"__key__": str(i), "png": Path(files.paths[1]).read_bytes(), "cls": label})
+    shards = open_shards(str(tmp_path / "a.tar"), VIEW)
+    assert shards.classes == ("0", "1")
+    rows, chunk = shards.readable(range(3))
+    assert rows.tolist() == [0, 1]
+    assert "its class is" in chunk.faults[0].reason
+
+
+def test_shards_without_classes_are_read_where_none_are_wanted(tmp_path: Path, files: PictureFiles) -> None:
+    with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
+        for i, path in enumerate(files.paths[:3]):
+            writer.write({"__key__": str(i), Path(path).suffix[1:]: Path(path).read_bytes()})
+    with pytest.raises(InputError, match=r"of samples with a \.cls file"):
+        open_shards(str(tmp_path / "a.tar"), VIEW)
+    shards = open_shards(str(tmp_path / "a.tar"), VIEW, labelled=False)
+    assert shards.classes == ("",)
+    assert np.array_equal(shards.read(range(3)).inputs, files.read(range(3)).inputs)
+    assert pickle.loads(pickle.dumps(shards)).read([2]).targets.tolist() == [0]
+
+
+def test_a_shard_is_opened_once_while_its_lane_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = picture_files(tree(tmp_path / "more", each=64), VIEW, val_fraction=0).train
+    write_shards(files.paths, files.labels.tolist(), tmp_path / "out", classes=files.classes, most=6)
+    shards, opened, real = open_shards(str(tmp_path / "out"), VIEW), list[Path](), module.index_of
+    assert len(shards.names) == 32
+
+    def counted(path: Path) -> Any:
+        opened.append(path)
+        return real(path)
+
+    monkeypatch.setattr(module, "index_of", counted)
+    order = shards.order(0, 0, 32)
+    for step in range(6):
+        shards.read(order[step * 32 : (step + 1) * 32])
+    assert len(opened) == len(set(opened)) == 32
+
+
+def test_a_lost_shard_is_asked_for_once(address: str, folder: Path) -> None:
+    shards = open_shards(f"{address}/{{000000..000004}}.tar", VIEW)
+    (folder / "000001.tar").unlink()
+    asked, real = list[str](), webdataset.gopen
+
+    def counted(name: str, *how: str) -> Any:
+        asked.append(name.rpartition("/")[2])
+        return real(name, *how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(webdataset, "gopen", counted)
+        chunk = shards.read(range(24))
+    assert len(chunk.faults) >= 5
+    assert asked.count("000001.tar") == 1
+
+
+def test_a_broken_picture_is_stood_in_for_by_its_own_shard(folder: Path) -> None:
+    shards = open_shards(str(folder), VIEW)
+    rows = [shards.stand_ins(7, np.random.default_rng(seed))[:50] for seed in range(5)]
+    assert set(np.concatenate(rows).tolist()) == {5, 6, 7, 8, 9}
+
+
+def test_other_shards_have_another_fingerprint(folder: Path, files: PictureFiles, tmp_path: Path) -> None:
+    one = open_shards(str(folder), VIEW).fingerprint()
+    folder.rename(tmp_path / "moved")
+    assert open_shards(str(tmp_path / "moved"), VIEW).fingerprint() == one
+    (tmp_path / "moved" / "000002.tar").rename(tmp_path / "moved" / "000009.tar")
+    assert open_shards(str(tmp_path / "moved"), VIEW).fingerprint() != one

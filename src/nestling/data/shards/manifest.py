@@ -18,6 +18,7 @@ from nestling.files import write_file
 NAME = "shards.json"
 FORMAT = 1
 _MOST = 1 << 40
+_CLASSES = 1_000_000  # that numbers may tell of: one broken number is no reason for so many names
 
 Progress = Callable[[int, int, str], object]
 
@@ -67,6 +68,8 @@ def manifest_of(names: Sequence[str], *, progress: Progress | None = None) -> Ma
         DataError: a damaged list, one of other shards, or shards without samples.
     """
     beside = _beside(names)
+    if beside is None and (far := _far(names)) is not None:
+        return far
     if beside is not None:
         found = Manifest.from_json(beside.read_text(encoding="utf-8", errors="replace"), beside)
         if len(found.counts) != len(names):
@@ -89,6 +92,20 @@ def _beside(names: Sequence[str]) -> Path | None:
     return path if sorted(names) == sorted(str(each) for each in path.parent.glob("*.tar")) else None
 
 
+def _far(names: Sequence[str]) -> Manifest | None:
+    """The list beside shards behind URLs, if it tells of just these."""
+    folders = {name.rpartition("/")[0] for name in names}
+    if len(folders) != 1 or not all("://" in name for name in names):
+        return None
+    copies = Copies(1)  # its files go with it
+    try:
+        path = copies.path(f"{folders.pop()}/{NAME}")
+        found = Manifest.from_json(path.read_text(encoding="utf-8", errors="replace"), NAME)
+    except (DataError, OSError):
+        return None
+    return found if len(found.counts) == len(names) else None
+
+
 def _digest(names: Sequence[str]) -> str:
     parts: list[str] = []
     for name in names:
@@ -109,7 +126,7 @@ def _counted(names: Sequence[str], progress: Progress | None) -> Manifest:
                 if "cls" in sample:
                     file.seek(sample["cls"].start)
                     text = file.read(min(sample["cls"].size, 20)).strip()
-                    largest = max(largest, int(text) if text.isdigit() else -1)
+                    largest = max(largest, int(text) if text.isdigit() and int(text) < _CLASSES else -1)
         if progress is not None:
             progress(done, len(names), f"{sum(counts):,} samples")
     if not sum(counts):

@@ -7,12 +7,13 @@ from jaxtyping import Int64
 
 from nestling.data.draws import ORDER, drawn
 
-_MOST_LANES = 64
+MOST_LANES = 32
+"""Shards that a batch reads from at once, at most."""
 
 
 def lanes_of(batch_size: int, shards: int) -> int:
     """How many shards a batch reads from at once: the largest divisor of the batch that is not above their number."""
-    return max(n for n in range(1, min(batch_size, max(1, shards), _MOST_LANES) + 1) if batch_size % n == 0)
+    return max(n for n in range(1, min(batch_size, max(1, shards), MOST_LANES) + 1) if batch_size % n == 0)
 
 
 class ShardOrder:

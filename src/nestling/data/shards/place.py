@@ -58,6 +58,7 @@ class Copies:
         self.most, self._fetches = most, 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._kept: OrderedDict[str, Path] = OrderedDict()
+        self._lost: dict[str, str] = {}
 
     def path(self, name: str) -> Path:
         """A file with the bytes of a shard.
@@ -68,6 +69,8 @@ class Copies:
         """
         if not is_remote(name):
             return Path(name)
+        if name in self._lost:
+            raise DataError(self._lost[name])
         if name not in self._kept:
             self._kept[name] = self._fetched(name)
             while len(self._kept) > self.most:
@@ -87,5 +90,6 @@ class Copies:
         except Exception as error:  # whatever the program or the protocol behind the URL leads to
             path.unlink(missing_ok=True)
             line = (str(error).splitlines() or [""])[0][:160] or type(error).__name__
-            raise DataError(f"{name} cannot be fetched ({line}). Check the address.") from error
+            self._lost[name] = f"{name} cannot be fetched ({line}). Check the address."
+            raise DataError(self._lost[name]) from error
         return path

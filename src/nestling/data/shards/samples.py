@@ -15,14 +15,15 @@ from nestling.data.decoding import Decoder, View
 from nestling.data.picture_files import Growing
 from nestling.data.samples import Fault, Order, Sample, Samples
 from nestling.data.shards.manifest import Manifest, Progress, manifest_of
-from nestling.data.shards.order import ShardOrder
+from nestling.data.shards.order import MOST_LANES, ShardOrder
 from nestling.data.shards.place import Copies, listed
 from nestling.data.shards.tar import Place, TarIndex, index_of
 from nestling.data.tokens import Tokenizer
 from nestling.errors import DataError, InputError
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif")
-_OPEN = 16  # shards that a reader holds: lanes of its part of a batch, and the next of each
+_OPEN = MOST_LANES  # shards that a reader holds: those that a batch reads from, or each would be opened for each batch
+_ANY = ("utf-8", "surrogateescape")  # names of files need not be UTF-8
 
 
 class Shards(Samples):
@@ -32,6 +33,7 @@ class Shards(Samples):
         names: files or URLs; manifest: what they hold.
         view, growing: as of `PictureFiles`.
         tokenizer: reads ``.txt`` as the target; None for ``.cls``.
+        labelled: without classes is an error; else all samples are of one class without a name.
         longest: tokens of a caption, to which all are cut or filled.
         strict: as of `Samples`.
 
@@ -48,12 +50,15 @@ class Shards(Samples):
         growing: Growing | None = None,
         tokenizer: Tokenizer | None = None,
         longest: int = 32,
+        labelled: bool = True,
         strict: bool = False,
     ) -> None:
+        if not labelled and not manifest.classes:
+            manifest, tokenizer = replace(manifest, classes=("",)), None
         if tokenizer is None and not manifest.classes:
             raise InputError.of("the shards", "of samples with a .cls file", "none", "Train on their texts instead.")
         self.names, self.manifest, self.view, self.growing = tuple(names), manifest, view, growing
-        self.tokenizer, self.longest, self.strict = tokenizer, longest, strict
+        self.tokenizer, self.longest, self.labelled, self.strict = tokenizer, longest, labelled, strict
         self.counts = np.array(manifest.counts, np.int64)
         self.ends = np.cumsum(self.counts)
         self._forget()
@@ -75,6 +80,7 @@ class Shards(Samples):
         return {
             "samples": len(self),
             "labels": zlib.crc32(repr((self.manifest.counts, self.classes)).encode()),
+            "names": zlib.crc32("\n".join(name.rpartition("/")[2] for name in self.names).encode(*_ANY)),
             "view": zlib.crc32(seen),
         }
 
@@ -120,8 +126,16 @@ class Shards(Samples):
             growing=self.growing,
             tokenizer=self.tokenizer,
             longest=self.longest,
+            labelled=self.labelled,
             strict=self.strict,
         )
+
+    def stand_ins(self, row: int, rng: np.random.Generator) -> Int64[np.ndarray, " t"]:
+        """Of the same shard first, which is there already."""
+        shard, _ = self._place(row)
+        others = super().stand_ins(row, rng)
+        near = rng.integers(self.counts[shard], size=len(others) // 2) + self.ends[shard] - self.counts[shard]
+        return np.concatenate([near, others[len(near) :]])
 
     def _place(self, row: int) -> tuple[int, int]:
         """The shard of a row, and its place there."""
@@ -129,6 +143,8 @@ class Shards(Samples):
         return shard, row - int(self.ends[shard] - self.counts[shard])
 
     def _target(self, path: Path, files: Mapping[str, Place]) -> int | Int64[np.ndarray, " t"] | str:
+        if self.classes == ("",) and self.tokenizer is None:
+            return 0
         ending = "cls" if self.tokenizer is None else "txt"
         if ending not in files:
             return f"it has no .{ending}"
@@ -166,6 +182,7 @@ def open_shards(
     growing: Growing | None = None,
     tokenizer: Tokenizer | None = None,
     longest: int = 32,
+    labelled: bool = True,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Shards:
@@ -173,17 +190,28 @@ def open_shards(
 
     Args:
         source: such as ``train/``, ``train/{000..127}.tar``, ``https://host/{000..127}.tar``, ``pipe:aws s3 cp … -``.
-        view, growing, tokenizer, longest, strict: as of `Shards`.
+        view, growing, tokenizer, longest, labelled, strict: as of `Shards`.
         progress: called with (shards done, shards in all, words) while they are counted.
 
     Raises:
         InputError: classes were wanted, and there are none.
-        DataError: no shards, a damaged ``shards.json``, or nothing in them.
+        DataError: no shards, a damaged ``shards.json``, nothing in them; or `strict`, and one is damaged.
         MissingExtraError: `webdataset` is needed and not installed.
     """
     names = listed(source)
     manifest = manifest_of(names, progress=progress)
-    return Shards(names, manifest, view, growing=growing, tokenizer=tokenizer, longest=longest, strict=strict)
+    if strict and manifest.faults:
+        raise DataError(f"{manifest.faults[0]}. Repair or remove it.")
+    return Shards(
+        names,
+        manifest,
+        view,
+        growing=growing,
+        tokenizer=tokenizer,
+        longest=longest,
+        labelled=labelled,
+        strict=strict,
+    )
 
 
 def _bytes(path: Path, place: Place) -> bytes:

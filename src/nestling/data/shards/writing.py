@@ -13,6 +13,7 @@ from nestling.data.shards.manifest import NAME, Manifest
 from nestling.errors import DataError, InputError
 from nestling.files import replacing, sweep, write_file
 
+_BEGUN = "unfinished"  # there while shards are written: only then may they be deleted
 Progress = Callable[[int, int, str], object]
 
 
@@ -63,8 +64,12 @@ def write_shards(
     folder = Path(out)
     if (folder / NAME).exists():
         raise DataError(f"{folder} holds shards already. Choose another folder.")
+    begun = folder / _BEGUN
+    if not begun.exists() and any(folder.glob("*.tar")):
+        raise DataError(f"{folder} holds .tar files that are not of an unfinished attempt. Choose another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
+    write_file(begun, "")
     for left in folder.glob("[0-9]" * 6 + ".tar"):
         left.unlink()
     written, counts, faults = list[Path](), list[int](), list[str]()
@@ -86,6 +91,7 @@ def write_shards(
     if not written:
         raise DataError(f"None of the {len(paths)} pictures can be read, such as {faults[0]}. Check the files.")
     write_file(folder / NAME, Manifest(tuple(counts), tuple(classes)).to_json())
+    begun.unlink()
     return Written(tuple(written), sum(counts), tuple(faults))
 
 

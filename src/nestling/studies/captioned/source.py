@@ -11,7 +11,7 @@ from nestling.data.shards import Shards, is_shards, open_shards
 from nestling.data.tokens import Tokenizer
 from nestling.errors import CheckpointError, InputError
 from nestling.files import write_file
-from nestling.studies.images.source import held_out_shards, tell_faults
+from nestling.studies.images.source import held_out_shards, tell_faults, tell_unlisted
 from nestling.studies.watch import Watch
 
 _NAME = "pairs.json"
@@ -90,6 +90,7 @@ def _from_files(source: str, tokenizer: Tokenizer, reading: CaptionedReading, wa
         strict=reading.strict,
     )
     assert found.val is not None
+    tell_unlisted(found.unreadable, watch)
     if found.silent:
         watch.say(f"Ignored {found.silent:,} pictures without a caption")
     return found.train, found.val

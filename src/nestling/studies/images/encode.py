@@ -13,7 +13,7 @@ from nestling.files import replacing
 from nestling.models import Classifier
 from nestling.studies.images.reading import Reading
 from nestling.studies.images.run import encoding
-from nestling.studies.images.source import Streamed, open_pictures
+from nestling.studies.images.source import Streamed, open_pictures, tell_faults, tell_unlisted
 from nestling.studies.images.stream import Vectoriser, encode_stream, stream_vectors
 from nestling.studies.parts import Joined
 from nestling.studies.watch import Watch
@@ -32,13 +32,15 @@ def encode_to_file(
         DataError, InputError: the pictures do not do, or as of `stream_vectors`.
     """
     if is_shards(data):
-        samples = open_shards(data, view, strict=strict)
+        samples = open_shards(data, view, labelled=False, strict=strict)
+        tell_faults(samples.manifest.faults, watch)
     elif is_saved(data):
-        samples, more = saved_pictures(data, view, val_fraction=0, strict=strict)
+        samples, more = saved_pictures(data, view, val_fraction=0, labelled=False, strict=strict)
         if more is not None:
             raise InputError.of("data", "one part of what was saved", data, f"Name it, such as {data}/train.")
     else:
         samples = all_pictures(data, view, strict=strict)
+        tell_unlisted(samples.unlisted, watch)
     watch.say(f"{len(samples):,} images")
     return stream_vectors(source, samples, out, classes=samples.classes, workers=workers, watch=watch)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from nestling.data import (
     LabelledImages,
     PictureTree,
     Samples,
+    Unreadable,
     image_folder,
     is_saved,
     picture_files,
@@ -186,11 +187,18 @@ def open_pictures(source: str, reading: Reading, *, strict: bool, workers: int |
 
 def tell_tree(found: PictureTree, watch: Watch) -> None:
     """Say what was found."""
+    tell_unlisted(found.unreadable, watch)
     _tell(len(found.train), 0 if found.val is None else len(found.val), len(found.train.classes), watch)
     if found.loose:
         watch.say(f"Ignored {found.loose:,} images outside every class folder")
     if found.singles:
         watch.say(f"Classes with one image, not in validation: {', '.join(found.singles[:5])}")
+
+
+def tell_unlisted(folders: Sequence[Unreadable], watch: Watch) -> None:
+    """Say which folders were passed over."""
+    if folders:
+        watch.say(f"Passed over {len(folders):,} folders that cannot be listed, the first: {folders[0].path}")
 
 
 def tell_images(found: ImageFolder, watch: Watch) -> None:
