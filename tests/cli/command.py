@@ -46,3 +46,30 @@ def here(*arguments: object, columns: int = 140) -> subprocess.CompletedProcess[
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
     return subprocess.CompletedProcess(words, status, out.getvalue(), error.getvalue())
+
+
+def torchrun(*arguments: object) -> str:
+    """The program by two processes of torchrun; what they said."""
+    # By number, on the loopback: looking up the host's name can take minutes where there is no network.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            *place,
+            "--nproc-per-node",
+            "2",
+            "-m",
+            "nestling",
+            *map(str, arguments),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from nestling.data import load_vectors
+from nestling.data import load_labels, load_vectors
 from nestling.models import EfficientNetLite0, load
-from tests.cli.command import here, nestling, refused
+from tests.cli.command import here, nestling, refused, torchrun
 
 SHAPES = ("cross", "disc", "frame")
 QUICK = ("--size", "16", "--dims", "4,8,16", "--epochs", "3", "--batch-size", "32")
@@ -103,6 +103,20 @@ def test_encode_then_evaluate_as_the_commands_say(run: Path, pictures: Path, tmp
     again = {(r["metric"], r["dims"]): r["value"] for r in map(json.loads, rows.stdout.splitlines())}
     first = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
     assert again["1nn_top1", 16] == next(r["value"] for r in first if r["metric"] == "1nn_top1" and r["dims"] == 16)
+
+
+def test_two_processes_train_and_encode_like_one(run: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    assert "head_top1" in torchrun("train", "--images", pictures, "--out", out, *QUICK)
+    one, two = ([json.loads(line) for line in (each / "log.jsonl").read_text().splitlines()] for each in (run, out))
+    assert len(one) == len(two) > 0
+    for alone, shared in zip(one, two, strict=True):
+        assert shared["total"] == pytest.approx(alone["total"], rel=1e-3)
+    for each, how in ((nestling, "one.npy"), (torchrun, "two.npy")):
+        each("encode", out, pictures, "--out", tmp_path / how, "--workers", 0)
+    assert np.allclose(load_vectors(tmp_path / "one.npy"), load_vectors(tmp_path / "two.npy"), atol=1e-6)
+    ids = [load_labels(tmp_path / f"{name}-ids.npy").tolist() for name in ("one", "two")]
+    assert ids[0] == ids[1]
 
 
 def test_train_and_val_folders_are_used_and_duplicates_told(pictures: Path, tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +25,7 @@ from nestling.studies.recipes.command import names, recipe_of, run_recipe, told
 from nestling.studies.sharding import shard_tree
 from nestling.studies.watch import Silent
 from nestling.training.checkpoint import saved
-from tests.cli.command import here, nestling, refused
+from tests.cli.command import here, nestling, refused, torchrun
 from tests.data.pictures import tree
 from tests.models.test_encoders import ALIGN_IMAGE, BERT
 
@@ -154,7 +151,7 @@ def test_two_processes_train_and_go_on_to_the_same_model(
     def two(out: str, *more: str) -> str:
         changes = [*CHANGES[name], *_small(name, data), "checkpoint_every=2", "steps=6"]
         return torchrun(
-            *("nestling", "recipe", name, *more, "--set", f"data={_source(name, data)}", f"out={tmp_path / out}"),
+            *("recipe", name, *more, "--set", f"data={_source(name, data)}", f"out={tmp_path / out}"),
             *changes,
         )
 
@@ -166,23 +163,6 @@ def test_two_processes_train_and_go_on_to_the_same_model(
     assert metric in two("again", "--resume")
     one, other = (load(tmp_path / out / "model", kind) for out in ("whole", "again"))
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
-
-
-def torchrun(*arguments: str) -> str:
-    """``-m ARGUMENTS`` by two processes; what they said."""
-    # By number, on the loopback: looking up the host's name can take minutes where there is no network.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *place, "--nproc-per-node", "2", "-m", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
