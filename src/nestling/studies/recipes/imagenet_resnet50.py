@@ -3,10 +3,10 @@
     torchrun --nproc-per-node 8 -m nestling recipe imagenet_resnet50 --set data=/data/imagenet
 
 data: the tree as it is distributed (train/<class>/, val/<class>/), or shards of it (nestling data shard).
-Hardware and time (estimated, not run at full size; a few steps run in the tests): 8 A100 and as many cores as there
-are. 40 epochs are 51 million pictures, and decoding is the bottleneck: `python -m benchmarks.loading` tells what a core
-decodes. The authors decode with FFCV, and blur before they halve (`use_blurpool`), which transformers' ResNet does not;
-their momentum is not Nesterov's.
+Hardware and time (estimated, not run at full size; a few steps run in the tests): an hour on 8 A100 and 100 cores. 40
+epochs are 51 million pictures, half an hour for the cards; decoding is the bottleneck, three quarters of an hour at 200
+a second and core (`python -m benchmarks.loading` tells yours). The authors decode with FFCV, and blur before they halve
+(`use_blurpool`), which transformers' ResNet does not; their momentum is not Nesterov's.
 
 Schedule: linear up to .425 at epoch 2, linear down to 0 at epoch 40, batch 512; pictures of 160 pixels until epoch 29,
 192 from epoch 34, validation at 224; label smoothing .1, weight decay 1e-4 except on norms and biases, c_m = 1.

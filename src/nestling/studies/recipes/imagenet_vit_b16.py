@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 8 -m nestling recipe imagenet_vit_b16 --set data=/data/imagenet
 
 data: the tree as it is distributed (train/<class>/, val/<class>/), or shards of it (nestling data shard).
-Hardware and time (estimated, not run at full size; a few steps run in the tests): some 20 hours on 8 A100, 90 epochs of
+Hardware and time (estimated, not run at full size; a few steps run in the tests): some 4 hours on 8 A100, 90 epochs of
 224 pixels.
 
 The paper trains this architecture on JFT-300M only (jft_vit_b16); this is its nesting with the plain ImageNet recipe of
