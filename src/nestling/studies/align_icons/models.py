@@ -24,11 +24,10 @@ from nestling.studies.align_icons.pairs import Pairs
 from nestling.studies.align_icons.settings import Settings
 from nestling.studies.demo import report_training
 from nestling.studies.images.encoders import COMPACT
-from nestling.studies.reproduce.kept import about, complete, read_array, write_arrays
+from nestling.studies.reproduce.kept import about, complete, complete_once, read_array, write_arrays
 from nestling.studies.reproduce.missing import make_missing
 from nestling.studies.watch import Watch
 from nestling.training import CaptionFeed, ContrastiveObjective, fit
-from nestling.training.lock import waiting
 
 _VERSION = 1  # of how models are made: what another way made is not read
 _FREE = ("seed", "checkpoint_every", "log_every", "fsdp")
@@ -90,10 +89,7 @@ class Models:
             TrainingDivergedError: the loss became NaN or infinite.
         """
         folder = self.place(training)
-        if not complete(folder):
-            with waiting(folder, self.watch.say):
-                if not complete(folder):
-                    self._make(training, folder)
+        complete_once(folder, partial(self._make, training, folder), self.watch.say)
         about(folder)
         return Encoded(*(np.array(read_array(folder, name)) for name in NAMES))
 

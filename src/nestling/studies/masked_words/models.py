@@ -22,12 +22,11 @@ from nestling.models.store import identity
 from nestling.nesting import Nesting
 from nestling.studies.masked_words.settings import Settings
 from nestling.studies.masked_words.words import Words
-from nestling.studies.reproduce.kept import about, complete, read_array, write_arrays
+from nestling.studies.reproduce.kept import about, complete, complete_once, read_array, write_arrays
 from nestling.studies.reproduce.missing import make_missing
 from nestling.studies.texts import report_rows, told_right
 from nestling.studies.watch import Watch
 from nestling.training import MaskedLanguageObjective, TokenFeed, fit
-from nestling.training.lock import waiting
 
 _VERSION = 2  # of how models are made and measured: what another way made is not read
 _FREE = ("seed", "checkpoint_every", "log_every", "fsdp")
@@ -89,20 +88,14 @@ class Models:
             TrainingDivergedError: the loss became NaN or infinite.
         """
         folder = self._place(training)
-        if not complete(folder):
-            with waiting(folder, self.watch.say):
-                if not complete(folder):
-                    self._make(training, folder)
+        complete_once(folder, partial(self._make, training, folder), self.watch.say)
         return self._read(folder)
 
     def before(self) -> Answers:
         """Of the model that all trainings of the first seed begin with."""
         training = Training(self.settings.nesting, self.settings.seeds[0])
         folder = self.folder / f"before-{self._digest(training, trained=False)}"
-        if not complete(folder):
-            with waiting(folder, self.watch.say):
-                if not complete(folder):
-                    self._measure(self._fresh(training), folder, "before training")
+        complete_once(folder, lambda: self._measure(self._fresh(training), folder, "before training"), self.watch.say)
         return self._read(folder)
 
     def model(self, training: Training) -> MaskedLanguageModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from nestling.errors import CheckpointError
 from nestling.files import write_file
+from nestling.training.lock import waiting
 
 FORMAT = 1
 _DONE = "features.json"
@@ -20,6 +21,19 @@ _DONE = "features.json"
 def complete(folder: Path) -> bool:
     """Whether all that a model leaves is there."""
     return (folder / _DONE).exists()
+
+
+def complete_once(folder: Path, make: Callable[[], object], told: Callable[[str], object]) -> None:
+    """Make what a folder lacks, unless another process is at it: then wait, and find it there.
+
+    Args:
+        make: fills the folder, by `write_arrays` at last; told: hears for whom it waits.
+    """
+    if complete(folder):
+        return
+    with waiting(folder, told):
+        if not complete(folder):
+            make()
 
 
 def about(folder: Path) -> dict[str, Any]:

@@ -24,12 +24,11 @@ from nestling.models import Classifier, NestedLinear, ResidualEncoder, load, sav
 from nestling.nesting import Nesting
 from nestling.studies.demo import report_training
 from nestling.studies.reproduce.images import StudyImages
-from nestling.studies.reproduce.kept import about, complete, read_array, write_array, write_arrays
+from nestling.studies.reproduce.kept import about, complete, complete_once, read_array, write_array, write_arrays
 from nestling.studies.reproduce.recipe import Recipe, Training
 from nestling.studies.reproduce.settings import Settings
 from nestling.studies.watch import Watch
 from nestling.training import ArrayFeed, ClassificationObjective, finish, fit
-from nestling.training.lock import waiting
 
 _LATER = {
     "steps": None,
@@ -130,7 +129,7 @@ class Zoo:
         """
         key = self._key(recipe, seed)
         folder = self.folder / key
-        self._once(folder, lambda: self._make(recipe, seed, folder))
+        complete_once(folder, lambda: self._make(recipe, seed, folder), self.watch.say)
         about(folder)
         return Trained(key, load(folder / "model"), {name: read_array(folder, name) for name in PARTS})
 
@@ -143,7 +142,7 @@ class Zoo:
         recipe = self.slimmable_recipe
         key = self._key(recipe, seed)
         folder = self.folder / key
-        self._once(folder, lambda: self._slim(recipe, seed, folder))
+        complete_once(folder, lambda: self._slim(recipe, seed, folder), self.watch.say)
         facts = about(folder)
         flops = {int(width): int(count) for width, count in facts["flops"].items()}
         features = {width: {name: read_array(folder, f"{name}-{width}") for name in PARTS} for width in flops}
@@ -185,14 +184,6 @@ class Zoo:
             std=max(float(scaled.std()), 1e-3),
             generator=generator,
         )
-
-    def _once(self, folder: Path, make: Callable[[], object]) -> None:
-        """Make what a folder lacks, unless another process is at it: then wait, and find it there."""
-        if complete(folder):
-            return
-        with waiting(folder, self.watch.say):
-            if not complete(folder):
-                make()
 
     def _make(self, recipe: Recipe, seed: int, folder: Path) -> None:
         model = self._finish(recipe, seed, folder) if recipe.finished else self._train(recipe, seed, folder)
