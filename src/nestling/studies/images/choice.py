@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nestling.data import View, is_saved, saved_pictures
-from nestling.data.shards import is_remote, is_shards, listed
+from nestling.data.shards import is_shards
+from nestling.data.shards.place import is_remote, listed
 from nestling.data.tree import Tree
 from nestling.errors import InputError, NestlingError, require_extra
 from nestling.studies.images.encoders import COMPACT, EncoderChoice
