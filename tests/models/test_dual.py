@@ -85,7 +85,7 @@ def test_the_temperature_is_learnt_and_has_a_floor() -> None:
     objective = ContrastiveObjective(model, captions)
     with torch.no_grad():
         model.log_temperature.sub_(3)
-    objective.changed()
+    fit(objective, ArrayFeed(pixels, kind.numpy()), TrainConfig(batch_size=12, steps=1, lr=1e-9, warmup_epochs=0.0))
     objective(torch.from_numpy(pixels), kind).total.backward()
     assert model.temperature.item() == pytest.approx(0.01)
     assert model.log_temperature.grad is not None

@@ -67,7 +67,7 @@ def test_trained_measured_saved_and_loaded_by_sentence_transformers(folder: Path
     assert value["nested", "nDCG@10", 4] > value["before", "nDCG@10", 4]
     plain = PairEncoder(str(out / "encoder"))
     texts = ["query: font maps", "This is a game that is made for all kinds of stars."]
-    turned = MatryoshkaAdaptor.load(out / "adaptor").transform(plain.vectors(texts, lambda *_: None))
+    turned = MatryoshkaAdaptor.load(out / "adaptor").transform(plain.vectors(texts))
     for m in (4, 8, 16):
         theirs = library.SentenceTransformer(str(out / "model"), device="cpu", truncate_dim=m)
         found = theirs.encode(texts, normalize_embeddings=True)

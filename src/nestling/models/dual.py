@@ -16,6 +16,9 @@ from nestling.models.encoding import encode_all
 from nestling.nesting import Nesting
 
 _FIRST, _SHARPEST = 0.07, 0.01  # temperatures: the first, and the lowest that training may reach (as CLIP's 1/100)
+LEAST_LOG_TEMPERATURE = math.log(_SHARPEST)
+"""What training keeps `DualEncoder.log_temperature` from falling below: the number itself and not what is made of it,
+whose gradient would then be zero, or would lead it ever lower."""
 
 
 class DualEncoder(nn.Module):
@@ -52,14 +55,6 @@ class DualEncoder(nn.Module):
     def temperature(self) -> Float[Tensor, ""]:
         """τ, by which cosines are divided."""
         return self.log_temperature.exp().squeeze(0)
-
-    @torch.no_grad()
-    def bound_temperature(self) -> None:
-        """Keep τ from below .01: to be called after every change of the weights.
-
-        The number itself and not what is made of it, whose gradient would then be zero, or would lead it ever lower.
-        """
-        self.log_temperature.clamp_(min=math.log(_SHARPEST))
 
     def images(self, images: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Vectors of pictures; they are not normalised, since each prefix has a norm of its own."""

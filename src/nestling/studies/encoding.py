@@ -107,7 +107,7 @@ def _by_tower(model: DualEncoder, tokenizer: Tokenizer, longest: int, asked: Enc
 def _by_sentences(folder: Path, asked: Encoding, watch: Watch) -> Joined | None:
     encoder = PairEncoder(str(folder))
     facts = [(path.name, (about := path.stat()).st_size, about.st_mtime_ns) for path in sorted(folder.rglob("*.*"))]
-    return _texts(TextVectoriser(lambda texts: encoder.vectors(texts, _untold), repr(facts)), asked, watch)
+    return _texts(TextVectoriser(encoder.vectors, repr(facts)), asked, watch)
 
 
 def _texts(source: TextVectoriser, asked: Encoding, watch: Watch) -> Joined | None:
@@ -115,10 +115,6 @@ def _texts(source: TextVectoriser, asked: Encoding, watch: Watch) -> Joined | No
     prompt = asked.prompt
     prompted = TextVectoriser(lambda texts: source.encode([prompt + text for text in texts]), source.identity + prompt)
     return encode_texts(prompted, text_files(path, column=column or None), asked.out, watch=watch)
-
-
-def _untold(done: int, total: int, words: str = "") -> None:
-    """A chunk is told when it is done."""
 
 
 def _files(found: Joined | None) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
@@ -42,11 +43,11 @@ def check_norms(model: nn.Module, batch: int) -> None:
 
 
 class _Shared(_BatchNorm):
-    """In evaluation like any other."""
+    """In evaluation like any other, but of inputs of any shape."""
 
     def forward(self, input: Float[Tensor, "b ch ..."]) -> Float[Tensor, "b ch ..."]:
         if not self.training:
-            return super().forward(input)
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         axes = [axis for axis in range(input.ndim) if axis != 1]
         # Exact sums of a process, and their combination in double precision: squares of large means cancel.
         variance, mean = (each.double() for each in torch.var_mean(input.float(), dim=axes, correction=0))
@@ -57,9 +58,6 @@ class _Shared(_BatchNorm):
         shape = [1, -1, *[1] * (input.ndim - 2)]
         shift = self.bias - mean.float() * scale
         return (input.float() * scale.view(shape) + shift.view(shape)).to(input.dtype)
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        """Any; `super` asks."""
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:

@@ -165,7 +165,9 @@ class _Learner:
             torch.nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.objective.changed()
+        with torch.no_grad():
+            for parameter, least in self.objective.bounds():
+                parameter.clamp_(min=least)
         return lr
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nestling.errors import ShapeError
 from nestling.losses import NestedLoss
 from nestling.models import Classifier, Encoder, NestedLinear
-from nestling.models.dual import DualEncoder
+from nestling.models.dual import LEAST_LOG_TEMPERATURE, DualEncoder
 from nestling.nesting import Nesting
 
 
@@ -34,8 +34,9 @@ class Objective(nn.Module):
         """Those that `head_lr` and `head_weight_decay` of the configuration are about."""
         return ()
 
-    def changed(self) -> None:
-        """Called after every change of the weights, to keep them where they must be."""
+    def bounds(self) -> Iterable[tuple[nn.Parameter, float]]:
+        """Parameters with the least that they may be; `fit` keeps them there."""
+        return ()
 
     @abstractmethod
     def forward(
@@ -102,9 +103,9 @@ class _Meeting(Objective):
         towers = [p for tower in self._fresh for p in tower.parameters()]
         return (*model.image_map.parameters(), *model.text_map.parameters(), model.log_temperature, *towers)
 
-    def changed(self) -> None:
-        """The temperature keeps its bound."""
-        self.model.bound_temperature()
+    def bounds(self) -> Iterable[tuple[nn.Parameter, float]]:
+        """The temperature's."""
+        return ((self.model.log_temperature, LEAST_LOG_TEMPERATURE),)
 
     def _cut(self, ids: Int[Tensor, "b t"]) -> Int[Tensor, "b s"]:
         """Without the columns that are padding in all rows, for a tower that has a padding."""

@@ -79,7 +79,7 @@ class PairEncoder(nn.Module):
         return self.model(features)["sentence_embedding"]
 
     @torch.inference_mode()
-    def vectors(self, texts: Sequence[str], step: Step) -> Float32[np.ndarray, "n d"]:
+    def vectors(self, texts: Sequence[str], step: Step | None = None) -> Float32[np.ndarray, "n d"]:
         """Of many texts, those of like length together."""
         self.eval()
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -87,7 +87,8 @@ class PairEncoder(nn.Module):
         for at in range(0, len(order), _AT_ONCE):
             rows = order[at : at + _AT_ONCE]
             found[rows] = self.embed([texts[i] for i in rows]).float().cpu().numpy()
-            step(at + len(rows), len(order), "texts")
+            if step is not None:
+                step(at + len(rows), len(order), "texts")
         return found
 
     def save(self, folder: Path) -> None:
