@@ -31,6 +31,14 @@ BERT = {
     "intermediate_size": 16,
     "max_position_embeddings": 20,
 }
+DISTILBERT = {
+    "vocab_size": 50,
+    "dim": 12,
+    "n_layers": 2,
+    "n_heads": 3,
+    "hidden_dim": 16,
+    "max_position_embeddings": 20,
+}
 ALIGN_IMAGE = {
     "kernel_sizes": [3, 3, 5],
     "in_channels": [32, 32, 32],
@@ -82,6 +90,8 @@ CASES = [
     Case("align-text", {"architecture": BERT, "projection": 10}, (7,), 10),
     Case("bert", {"architecture": BERT}, (7,), 12),
     Case("bert", {"architecture": BERT, "pooling": "class"}, (7,), 12),
+    Case("bert", {"architecture": {**BERT, "pad_token_id": 0}, "family": "roberta"}, (7,), 12),
+    Case("bert", {"architecture": DISTILBERT, "family": "distilbert"}, (7,), 12),
 ]
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{'x'.join(map(str, case.shape))}")
 

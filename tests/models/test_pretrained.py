@@ -14,10 +14,10 @@ import pytest
 import torch
 import transformers
 
-from nestling.errors import CheckpointError, InputError
+from nestling.errors import CheckpointError, InputError, ShapeError
 from nestling.models.encoders.text import BertEncoder, minilm
 from nestling.models.encoders.vision import EfficientNetLite0, ResNetEncoder, ViTEncoder
-from tests.models.test_encoders import BERT, RESNET, VIT
+from tests.models.test_encoders import BERT, DISTILBERT, RESNET, VIT
 
 
 def _saved(folder: Path, kind: str) -> Any:
@@ -27,6 +27,8 @@ def _saved(folder: Path, kind: str) -> Any:
         "resnet": lambda: transformers.ResNetForImageClassification(transformers.ResNetConfig(**RESNET)),
         "vit": lambda: transformers.ViTForImageClassification(transformers.ViTConfig(**VIT)),
         "bert": lambda: transformers.BertForMaskedLM(transformers.BertConfig(**BERT)),
+        "roberta": lambda: transformers.RobertaForMaskedLM(transformers.RobertaConfig(**BERT)),
+        "distilbert": lambda: transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**DISTILBERT)),
     }[kind]()
     net.eval().save_pretrained(folder)
     return getattr(net, kind)
@@ -73,13 +75,24 @@ def test_a_name_of_the_hub_gives_what_its_folder_gives(kind: str, encoder: str, 
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_a_text_s_features_are_the_mean_of_its_tokens_or_the_first(tmp_path: Path) -> None:
-    net = _saved(tmp_path, "bert")
-    ids = torch.tensor([[3, 4, 5, 0, 0], [6, 7, 8, 9, 10]])
-    hidden = net(input_ids=ids, attention_mask=(ids != 0).long()).last_hidden_state
+@pytest.mark.parametrize(("kind", "padding"), [("bert", 0), ("roberta", 1), ("distilbert", 0)])
+def test_a_text_s_features_are_the_mean_of_its_tokens_or_the_first(kind: str, padding: int, tmp_path: Path) -> None:
+    net = _saved(tmp_path, kind)
+    ids = torch.tensor([[3, 4, 5, padding, padding], [6, 7, 8, 9, 10]])
+    hidden = net(input_ids=ids, attention_mask=(ids != padding).long()).last_hidden_state
     mean = torch.stack([hidden[0, :3].mean(0), hidden[1].mean(0)])
     torch.testing.assert_close(BertEncoder.from_pretrained(tmp_path)(ids), mean)
     torch.testing.assert_close(BertEncoder.from_pretrained(tmp_path, pooling="class")(ids), hidden[:, 0])
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_roberta_counts_positions_from_behind_its_padding() -> None:
+    encoder = BertEncoder(BERT, family="roberta")
+    assert encoder(torch.full((2, 18), 5)).shape == (2, 12)
+    with pytest.raises(ShapeError, match="1 to 18 tokens"):
+        encoder(torch.full((2, 19), 5))
+    with pytest.raises(InputError, match="family must be one of bert, roberta"):
+        BertEncoder(BERT, family="gpt")
 
 
 def test_packaged_text_weights_know_what_is_alike() -> None:

@@ -17,7 +17,7 @@ from nestling.studies.texts import TextEncoderChoice, told_right
 from nestling.studies.texts.tokens import TokenFiles
 from nestling.studies.watch import Silent
 from nestling.training import Masking
-from tests.models.test_encoders import BERT
+from tests.models.test_encoders import BERT, DISTILBERT
 from tests.models.test_masked import MASK, NESTING, SPECIAL, masked_model, masked_texts
 
 LINES = [f"the {i}th of many short texts" for i in range(300)]
@@ -76,6 +76,15 @@ def test_every_model_is_asked_for_the_same_words(tmp_path: Path) -> None:
     assert np.array_equal(told.right, np.concatenate(right, axis=1))
     assert told.rows.tolist() == where
     assert not model.training
+
+
+def test_every_family_s_dropout_is_found(tmp_path: Path) -> None:
+    import transformers
+
+    transformers.DistilBertModel(transformers.DistilBertConfig(**DISTILBERT)).save_pretrained(tmp_path)
+    found = TextEncoderChoice(pretrained=str(tmp_path), dropout=0.0).build(torch.Generator().manual_seed(0)).train()
+    ids = masked_texts(3)
+    assert torch.equal(found(ids), found(ids))
 
 
 def test_an_encoder_without_dropout_has_the_same_weights_and_wants_its_own_tokens(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from nestling.files import write_file
 
 Progress = Callable[[int, int, str], object]
 _AT_ONCE = 4096  # texts
+_SPELLINGS = (("[PAD]", "[MASK]", "[CLS]", "[SEP]", "[UNK]"), ("<pad>", "<mask>", "<s>", "</s>", "<unk>"))
+"""Of padding, hidden, first, last and unknown: BERT's, RoBERTa's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +44,8 @@ class Tokenizer:
         """The tokenizer of a model's folder.
 
         Raises:
-            DataError: there is none, or none that hides tokens (it lacks ``[PAD]``, ``[MASK]``, ``[CLS]``, ``[SEP]``).
+            DataError: there is none, or none that hides tokens (it lacks ``[PAD]``, ``[MASK]``, ``[CLS]`` or ``[SEP]``,
+                or RoBERTa's words for them).
             MissingExtraError: `tokenizers` is not installed.
         """
         path = Path(folder) / "tokenizer.json"
@@ -52,14 +55,18 @@ class Tokenizer:
             raise
         except Exception as error:  # the library raises nothing narrower
             raise DataError(f"{path} holds no tokenizer ({error}). Save the model's tokenizer there.") from error
-        ids = {word: reader.token_to_id(word) for word in ("[PAD]", "[MASK]", "[CLS]", "[SEP]", "[UNK]")}
-        lacking = [word for word in ("[PAD]", "[MASK]", "[CLS]", "[SEP]") if ids[word] is None]
+        spellings = [[reader.token_to_id(word) for word in words] for words in _SPELLINGS]
+        ids = min(spellings, key=lambda found: found[:4].count(None))
+        lacking = [
+            word for word, found in zip(_SPELLINGS[spellings.index(ids)][:4], ids, strict=False) if found is None
+        ]
         if lacking:
             raise DataError(f"{path} has no {' or '.join(lacking)}. Take the tokenizer of a BERT-family model.")
         reader.no_padding()
-        special = tuple(sorted(value for value in ids.values() if value is not None))
         reader.no_truncation()
-        return cls(reader, ids["[PAD]"], ids["[MASK]"], ids["[CLS]"], ids["[SEP]"], special, reader.get_vocab_size())
+        special = tuple(sorted(found for found in ids if found is not None))
+        padding, mask, first, last = ids[:4]
+        return cls(reader, padding, mask, first, last, special, reader.get_vocab_size())
 
     def save(self, folder: Path | str) -> None:
         """Write it where `load` finds it.

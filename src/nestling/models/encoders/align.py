@@ -164,7 +164,7 @@ def pretrained_towers(source: Path | str) -> Towers:
     Raises:
         InputError, CheckpointError, MissingExtraError: as of `architecture.pretrained`.
     """
-    found = cast(Any, pretrained("AlignModel", "align", source)[0])
+    found = cast(Any, pretrained({"align": "AlignModel"}, source).network)
     vision, text = found.vision_model, found.text_model
     text.pooler = None  # `get_text_features` does not ask it, and what has no gradient stops several processes
     projected = _Projected(text, found.text_projection.out_features)

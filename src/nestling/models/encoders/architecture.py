@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -30,7 +31,7 @@ def network(
         kind: the configuration's class in `transformers`, such as "ResNetConfig"; model: the network's.
         architecture: the configuration's fields that differ from its defaults.
         generator: draws the first weights; torch's own when left out.
-        how: more arguments of the network.
+        how: more arguments of the network, given to those that know them.
 
     Raises:
         InputError: fields that are no such configuration, or one that no machine could hold.
@@ -41,27 +42,34 @@ def network(
     with _refused(kind, architecture):
         config = getattr(transformers, kind)(**architecture)
     _check_depth(config)
+    make = getattr(transformers, model)
+    more = known(make, how)
     with _refused(kind, architecture), torch.device("meta"):
-        empty = getattr(transformers, model)(config, **how)
+        empty = make(config, **more)
     count = sum(p.numel() for p in empty.parameters())
     if count > _PARAMETERS:
         raise InputError.of("architecture", f"of at most {_PARAMETERS:,} weights", f"{count:,}")
     with torch.random.fork_rng(devices=[], enabled=generator is not None):
         if generator is not None:
             torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator)))
-        return getattr(transformers, model)(config, **how)
+        return make(config, **more)
 
 
-def pretrained(model: str, wanted: str, source: Path | str, **how: Any) -> tuple[nn.Module, dict[str, Any]]:
+class Loaded(NamedTuple):
+    """A network with its weights, the `model_type` and the fields of its configuration."""
+
+    network: nn.Module
+    kind: str
+    fields: dict[str, Any]
+
+
+def pretrained(models: Mapping[str, str], source: Path | str, **how: Any) -> Loaded:
     """A network with the weights of a folder that `transformers` saved, or of a name of the model hub.
 
     Args:
-        model: the network's class in `transformers`; wanted: the `model_type` that its configurations carry.
+        models: of each `model_type` that will do, the network's class in `transformers`.
         source: the folder, or the name.
-        how: more arguments of the network.
-
-    Returns:
-        The network, and the fields of its configuration.
+        how: more arguments of the network, given to those that know them.
 
     Raises:
         InputError: there is no model, or one of another kind.
@@ -69,19 +77,25 @@ def pretrained(model: str, wanted: str, source: Path | str, **how: Any) -> tuple
         MissingExtraError: `transformers` is not installed.
     """
     transformers = require_extra("transformers")
-    here = Path(source).is_dir()
+    here, wanted = Path(source).is_dir(), " or ".join(models)
     try:
         config = transformers.AutoConfig.from_pretrained(str(source), local_files_only=here)
     except (OSError, ValueError, KeyError) as error:
         wish = f"a folder that transformers saved, or the name of a {wanted} model"
         raise InputError.of("source", wish, str(source), f"({_line(error)})") from error
-    if config.model_type != wanted:
+    if config.model_type not in models:
         raise InputError.of("source", f"a {wanted} model", f"{source}, a {config.model_type} model")
     _check_sizes(config.to_diff_dict())
+    model = getattr(transformers, models[config.model_type])
     try:
         with quiet():
-            found, told = getattr(transformers, model).from_pretrained(
-                str(source), config=config, use_safetensors=True, local_files_only=here, output_loading_info=True, **how
+            found, told = model.from_pretrained(
+                str(source),
+                config=config,
+                use_safetensors=True,
+                local_files_only=here,
+                output_loading_info=True,
+                **known(model, how),
             )
     except Exception as error:  # every library below it raises its own
         raise CheckpointError(f"{source} holds no readable safetensors weights ({_line(error)}).") from error
@@ -89,7 +103,13 @@ def pretrained(model: str, wanted: str, source: Path | str, **how: Any) -> tuple
     if missing:
         raise CheckpointError(f"{source} lacks weights: {', '.join(missing[:3])}{' …' * (len(missing) > 3)}.")
     fields = {name: value for name, value in config.to_diff_dict().items() if name not in FREE}
-    return found.float(), json.loads(json.dumps(fields, default=str))
+    return Loaded(found.float(), config.model_type, json.loads(json.dumps(fields, default=str)))
+
+
+def known(model: Callable[..., Any], how: Mapping[str, Any]) -> dict[str, Any]:
+    """Of these arguments the ones that the network's class takes."""
+    taken = inspect.signature(model).parameters
+    return {name: value for name, value in how.items() if name in taken}
 
 
 def preprocessing(source: Path | str) -> dict[str, Any]:

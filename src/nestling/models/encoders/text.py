@@ -20,19 +20,30 @@ BERTS: dict[str, dict[str, Any]] = {
     "minilm-l6": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
 }
 """768 features (the paper's) and 384."""
+FAMILIES = {
+    "bert": "Bert",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "distilbert": "DistilBert",
+}
+"""The `model_type` of `transformers`, and what its classes begin with."""
 
 
 class BertEncoder(Backbone):
     """Token ids (b, t) to features: the mean over the tokens that are not padding, or the first token.
 
     Args:
-        architecture: "bert-base", "minilm-l6", or fields of a `BertConfig`.
+        architecture: "bert-base", "minilm-l6", or fields of the family's configuration, such as `BertConfig`.
+        family: one of `FAMILIES`.
         pooling: "mean" or "class".
         ending: as of `Backbone`.
         generator: draws the first weights.
 
+    Attributes:
+        words: how many ids it reads; padding: the id that is no token.
+
     Raises:
-        InputError: no such architecture or pooling.
+        InputError: no such architecture, family or pooling.
         MissingExtraError: `transformers` is not installed.
     """
 
@@ -42,6 +53,7 @@ class BertEncoder(Backbone):
         self,
         architecture: str | Mapping[str, Any] = "bert-base",
         *,
+        family: str = "bert",
         pooling: str = "mean",
         ending: str = "pooled",
         generator: torch.Generator | None = None,
@@ -49,14 +61,20 @@ class BertEncoder(Backbone):
     ) -> None:
         if pooling not in POOLINGS:
             raise InputError.of("pooling", f"one of {', '.join(POOLINGS)}", repr(pooling))
+        if family not in FAMILIES:
+            raise InputError.of("family", f"one of {', '.join(FAMILIES)}", repr(family))
         if isinstance(architecture, str) and architecture not in BERTS:
             raise InputError.of("architecture", f"one of {', '.join(BERTS)}, or fields", repr(architecture))
         fields = dict(BERTS[architecture] if isinstance(architecture, str) else architecture)
-        net = _network or network("BertConfig", "BertModel", fields, generator, add_pooling_layer=False)
+        begins = FAMILIES[family]
+        net = _network or network(f"{begins}Config", f"{begins}Model", fields, generator, add_pooling_layer=False)
         about = cast(Any, net.config)
-        super().__init__(net, about.hidden_size, ending, {"architecture": fields, "pooling": pooling})
+        config = {"architecture": fields, "family": family, "pooling": pooling}
+        super().__init__(net, about.hidden_size, ending, config)
+        self.words, self.padding = int(about.vocab_size), int(about.pad_token_id or 0)
         self._pooling, self._longest = pooling, about.max_position_embeddings
-        self._tokens, self.padding = about.vocab_size, about.pad_token_id or 0
+        if begins.endswith("Roberta"):  # counts positions from behind the padding's number
+            self._longest -= self.padding + 1
 
     @classmethod
     def from_pretrained(cls, source: Path | str, *, pooling: str = "mean") -> BertEncoder:
@@ -65,12 +83,15 @@ class BertEncoder(Backbone):
         Raises:
             InputError, CheckpointError, MissingExtraError: as of `architecture.pretrained`.
         """
-        net, fields = pretrained("BertModel", "bert", source, add_pooling_layer=False)
-        return cls(fields, pooling=pooling, _network=net).eval()
+        models = {family: f"{begins}Model" for family, begins in FAMILIES.items()}
+        net, family, fields = pretrained(models, source, add_pooling_layer=False)
+        return cls(fields, family=family, pooling=pooling, _network=net).eval()
 
     def last_block(self) -> tuple[nn.Module, ...]:
         """The last layer."""
-        return (cast(Any, self.network).encoder.layer[-1], self.out)
+        network = cast(Any, self.network)
+        layers = network.transformer if self.config["family"] == "distilbert" else network.encoder
+        return (layers.layer[-1], self.out)
 
     def pooled(self, inputs: Int[Tensor, "b t"]) -> Float[Tensor, "b d"]:
         """One vector per text.
@@ -87,7 +108,7 @@ class BertEncoder(Backbone):
 
     def tokens(self, inputs: Int[Tensor, "b t"]) -> tuple[Float[Tensor, "b t d"], Tensor]:
         """What the last layer says at every token, and (b, t) which are not padding; errors as of `pooled`."""
-        ids = checked_ids(inputs, longest=self._longest, words=self._tokens)
+        ids = checked_ids(inputs, longest=self._longest, words=self.words)
         mask = ids != self.padding
         return self.network(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask
 

@@ -125,7 +125,7 @@ class ResNetEncoder(PictureBackbone):
         Raises:
             InputError, CheckpointError, MissingExtraError: as of `architecture.pretrained`.
         """
-        net, fields = pretrained("ResNetModel", "resnet", source)
+        net, _, fields = pretrained({"resnet": "ResNetModel"}, source)
         return cls(fields, **_statistics(source), _network=net).eval()
 
     def last_block(self) -> tuple[nn.Module, ...]:
@@ -182,7 +182,7 @@ class ViTEncoder(PictureBackbone):
     @classmethod
     def from_pretrained(cls, source: Path | str) -> ViTEncoder:
         """As `ResNetEncoder.from_pretrained`."""
-        net, fields = pretrained("ViTModel", "vit", source, add_pooling_layer=False)
+        net, _, fields = pretrained({"vit": "ViTModel"}, source, add_pooling_layer=False)
         return cls(fields, **_statistics(source), _network=net).eval()
 
     def last_block(self) -> tuple[nn.Module, ...]:

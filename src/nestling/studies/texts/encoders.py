@@ -14,7 +14,8 @@ from nestling.models.encoders.text import BERTS, BertEncoder, minilm
 
 PACKAGED = "minilm"
 """all-MiniLM-L6-v2, from its package."""
-_WORDS = 30_522  # of a BERT whose architecture names no vocabulary
+_DROPOUTS = {"distilbert": ("dropout", "attention_dropout")}
+_BERTS_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,12 @@ class TextEncoderChoice:
         if self.pretrained is None:
             if self.name not in BERTS:
                 raise InputError.of("encoder", f"one of {', '.join(BERTS)}", repr(self.name))
-            return BertEncoder(self._dropping(BERTS[self.name]), generator=generator)
+            return BertEncoder(self._dropping(BERTS[self.name], "bert"), generator=generator)
         found = BertEncoder.from_pretrained(self._folder() or self.pretrained)
         if self.dropout is None:
             return found
-        changed = BertEncoder(self._dropping(found.config["architecture"]), generator=generator)
+        architecture, family = found.config["architecture"], found.config["family"]
+        changed = BertEncoder(self._dropping(architecture, family), family=family, generator=generator)
         changed.load_state_dict(found.state_dict())
         return changed
 
@@ -66,10 +68,9 @@ class TextEncoderChoice:
                 "tokenizer", "a folder with a tokenizer.json", "none", f"{self.pretrained} is no folder."
             )
         found = Tokenizer.load(self.tokenizer or self._folder() or minilm())
-        words = int(encoder.config["architecture"].get("vocab_size", _WORDS))
-        if found.size > words or found.padding != encoder.padding:
+        if found.size > encoder.words or found.padding != encoder.padding:
             got = f"{found.size:,} words and padding {found.padding}"
-            raise InputError.of("tokenizer", f"of at most {words:,} words with padding {encoder.padding}", got)
+            raise InputError.of("tokenizer", f"of at most {encoder.words:,} words with padding {encoder.padding}", got)
         return found
 
     def _folder(self) -> Path | None:
@@ -80,7 +81,7 @@ class TextEncoderChoice:
             return Path(self.pretrained)
         return None
 
-    def _dropping(self, architecture: dict[str, Any]) -> dict[str, Any]:
+    def _dropping(self, architecture: dict[str, Any], family: str) -> dict[str, Any]:
         if self.dropout is None:
             return architecture
-        return {**architecture, "hidden_dropout_prob": self.dropout, "attention_probs_dropout_prob": self.dropout}
+        return architecture | dict.fromkeys(_DROPOUTS.get(family, _BERTS_DROPOUTS), self.dropout)
