@@ -144,8 +144,8 @@ def test_folders_that_are_not_what_they_say(tmp_path: Path) -> None:
         ('{"_data_files": [{"filename": "../mixed/data-00000-of-00002.arrow"}]}', "names no files of its own"),
         ('{"_data_files": []}', "names no files of its own"),
         ('{"_data_files": [], "_indices_files": [{"filename": "i"}]}', "keeps its rows in another order"),
-        ("{}", "may be damaged"),
-        ("{", "may be damaged"),
+        ("{}", "names no files"),
+        ("{", "cannot be read"),
     ):
         (folder / "state.json").write_text(state)
         with pytest.raises(DataError, match=words):

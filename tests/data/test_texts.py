@@ -9,7 +9,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from nestling.data.texts import of_part, part_of, text_files
+from nestling.data.parts import of_part, part_of
+from nestling.data.texts import text_files
 from nestling.errors import DataError, InputError
 
 

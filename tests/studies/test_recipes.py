@@ -21,6 +21,7 @@ from nestling.models import DualEncoder, MaskedLanguageModel, load
 from nestling.models.encoders.text import BertEncoder, minilm
 from nestling.search import exact
 from nestling.studies.captioned import KS, TO_CAPTION, TO_PICTURE
+from nestling.studies.captioned.source import CaptionedReading, open_captioned
 from nestling.studies.recipes.command import names, recipe_of, run_recipe, told
 from nestling.studies.sharding import shard_tree
 from nestling.studies.watch import Silent
@@ -244,6 +245,26 @@ def assert_both_sides_are_encoded(model: DualEncoder, run: Path, data: Path) -> 
     kinds = np.array([file.parent.name for file in files])
     assert (kinds[found] == kinds[:, None]).mean() > 0.8
     assert "a file that ends in" in refused(here("encode", run, data / "pairs", "--out", run / "vectors"))
+
+
+def test_what_datasets_saved_is_trained_on(data: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    files = sorted((data / "pairs").rglob("*.txt"))
+    texts = [file.read_text().strip() for file in files]
+    pictures = [str(next(file.parent.glob(f"{file.stem}.??g"))) for file in files]
+    features = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
+    made = datasets.Dataset.from_dict({"image": pictures, "caption": texts}, features=features)
+    made.save_to_disk(tmp_path / "pairs")
+    changes = [*PAIRS, *_small("align", data), f"data={tmp_path / 'pairs'}", "encoder=compact", "channels=1"]
+    assert _run("align", data, tmp_path / "align", 2, [*changes, "crop=null", "dims=4,16"]) == RECALL
+    found = open_captioned(
+        str(tmp_path / "pairs"), Tokenizer.load(data / "bert"), CaptionedReading(size=16, val_fraction=0.3), Silent()
+    )
+    assert sum(map(len, found)) == len(texts)
+    sentences = [line for file in (data / "texts").glob("*.txt") for line in file.read_text().splitlines()]
+    datasets.Dataset.from_dict({"text": sentences}).save_to_disk(tmp_path / "texts")
+    changes = [*CHANGES["bert_base"], *_small("bert_base", data), f"data={tmp_path / 'texts'}"]
+    assert _run("bert_base", data, tmp_path / "words", 2, changes) == {"masked_top1"}
 
 
 def test_a_whole_align_goes_on(data: Path, tmp_path: Path) -> None:

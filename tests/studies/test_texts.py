@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from nestling.data.packing import pack
-from nestling.data.texts import of_part, text_files
+from nestling.data.parts import of_part
+from nestling.data.texts import text_files
 from nestling.data.tokens import Tokenizer
 from nestling.errors import CheckpointError, InputError
 from nestling.models.encoders.text import BertEncoder, minilm

@@ -15,10 +15,11 @@ from nestling.data.images import Duplicates, LabelledImages, Split, duplicates_a
 from nestling.data.json_vectors import read_json_vectors
 from nestling.data.packages import Packages, packages
 from nestling.data.packing import pack, packed
+from nestling.data.parts import of_part, part_of
 from nestling.data.picture_files import Growing, PictureFiles, PictureTree, all_pictures, picture_files
 from nestling.data.samples import Samples
-from nestling.data.saved_pictures import SavedPictures, is_saved, saved_pictures
-from nestling.data.texts import TextFiles, of_part, part_of, text_files
+from nestling.data.saved import SavedCaptions, SavedPictures, is_saved, saved_captions, saved_pictures
+from nestling.data.texts import TextFiles, text_files
 from nestling.data.tokens import Tokenizer
 from nestling.data.tree import Unreadable
 from nestling.data.vectors import check_finite, load_labels, load_vectors, save_vectors
@@ -36,6 +37,7 @@ __all__ = [
     "PictureFiles",
     "PictureTree",
     "Samples",
+    "SavedCaptions",
     "SavedPictures",
     "Split",
     "TextFiles",
@@ -60,6 +62,7 @@ __all__ = [
     "picture_files",
     "read_json_vectors",
     "save_vectors",
+    "saved_captions",
     "saved_pictures",
     "split",
     "text_files",

@@ -6,7 +6,6 @@ untrusted, so a column is validated before anything follows them; numbers are no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,18 +14,12 @@ from typing import IO, Any, Literal, cast
 import numpy as np
 
 from nestling.data.naming import chosen
+from nestling.data.saved.layout import sets
 from nestling.errors import DataError, require_extra
 
 Wanted = Literal["vectors", "labels"]
 
-STATE = "state.json"
-_SPLITS = "dataset_dict.json"
 _FILE_MAGIC = b"ARROW1"  # of IPC's file format; streams have none
-
-
-def is_saved_dataset(folder: Path) -> bool:
-    """Whether `datasets` saved that folder, as one data set or as several splits."""
-    return (folder / STATE).is_file() or (folder / _SPLITS).is_file()
 
 
 def read_parquet(file: Path, key: str | None, wanted: Wanted) -> np.ndarray:
@@ -103,22 +96,13 @@ def _column(file: Path, name: str) -> Any:
     return column
 
 
-def _shards(folder: Path) -> list[Path]:
-    if not (folder / STATE).is_file():
-        splits = json.loads((folder / _SPLITS).read_text())["splits"]
-        listed = " or ".join(str(folder / str(split)) for split in splits)
+def _shards(folder: Path) -> tuple[Path, ...]:
+    found = sets(folder)
+    if folder not in {each.folder for each in found.values()}:
+        listed = " or ".join(str(each.folder) for each in found.values())
         raise DataError(f"{folder} holds the splits of a data set. Give one of them: {listed}.")
-    state = json.loads((folder / STATE).read_text())
-    if state.get("_indices_files"):
-        raise DataError(f"{folder} keeps its rows in another order. Save it again with a newer `datasets`.")
-    names = [str(entry["filename"]) for entry in state["_data_files"]]
-    if not names or any(Path(name).name != name for name in names):
-        raise DataError(f"{folder} has a {STATE} that names no files of its own. Save the data set again.")
-    shards = [folder / name for name in names]
-    missing = next((shard for shard in shards if not shard.is_file()), None)
-    if missing is not None:
-        raise DataError(f"{missing} is missing. Copy or save the data set again.")
-    return shards
+    (one,) = found.values()
+    return one.files
 
 
 # --- columns ---------------------------------------------------------------------------------------------

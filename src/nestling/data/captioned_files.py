@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from nestling.data.decoding import Decoder, View
+from nestling.data.parts import part_of
 from nestling.data.samples import Fault, Sample, Samples
-from nestling.data.texts import part_of
 from nestling.data.tokens import Tokenizer
 from nestling.data.tree import Unreadable, check_listed, images_below
 from nestling.errors import DataError, InputError

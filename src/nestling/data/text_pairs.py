@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Int64
 
-from nestling.data.texts import part_of
+from nestling.data.parts import part_of
 from nestling.errors import DataError, InputError, require_extra
 from nestling.files import write_file
 

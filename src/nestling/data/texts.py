@@ -1,13 +1,14 @@
-"""Texts in files: one a line of .txt, a column of .parquet, or all such files of a folder."""
+"""Texts in files: one a line of .txt, a column of .parquet, all such files of a folder, or what `datasets` saved."""
 
 from __future__ import annotations
 
-import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nestling.data.saved.layout import is_saved
+from nestling.data.saved.texts import saved_texts
 from nestling.errors import DataError, InputError, require_extra
 
 _SUFFIXES = (".txt", ".parquet")
@@ -19,8 +20,8 @@ class TextFiles:
     """Texts that are read when they are wanted, in constant memory; empty ones are passed over.
 
     Attributes:
-        files: in the order of their paths.
-        column: of the .parquet files; the only one of strings when None.
+        files: in the order of their paths; or one folder that `datasets` saved.
+        column: of the .parquet files or of the folder; the only one of strings when None.
     """
 
     files: tuple[Path, ...]
@@ -35,25 +36,32 @@ class TextFiles:
             MissingExtraError: .parquet without pyarrow.
         """
         for file in self.files:
-            lines = _lines(file) if file.suffix.lower() == ".txt" else _cells(file, self.column)
-            yield from (text for line in lines if (text := line.strip()))
+            yield from (text for line in self._read(file) if (text := line.strip()))
+
+    def _read(self, file: Path) -> Iterator[str]:
+        if file.is_dir():
+            return saved_texts(file, self.column)
+        return _lines(file) if file.suffix.lower() == ".txt" else _cells(file, self.column)
 
     def fingerprint(self) -> int:
         """What tells these files from others: their names, sizes and times."""
-        facts = [(file.name, (about := file.stat()).st_size, about.st_mtime_ns) for file in self.files]
+        all_files = [each for file in self.files for each in (sorted(file.rglob("*.*")) if file.is_dir() else [file])]
+        facts = [(file.name, (about := file.stat()).st_size, about.st_mtime_ns) for file in all_files]
         return zlib.crc32(repr((facts, self.column)).encode())
 
 
 def text_files(source: Path | str, *, column: str | None = None) -> TextFiles:
-    """The texts of a file, or of all .txt and .parquet files below a folder.
+    """The texts of a file, of all .txt and .parquet files below a folder, or of a folder that `datasets` saved.
 
     Args:
-        column: of strings, for .parquet; needed only where there are several.
+        column: of strings, for .parquet and for `datasets`; needed only where there are several.
 
     Raises:
         DataError: there is nothing, or no such file in the folder.
     """
     path = Path(source)
+    if is_saved(path):
+        return TextFiles((path,), column)
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
         if not found:
@@ -64,25 +72,6 @@ def text_files(source: Path | str, *, column: str | None = None) -> TextFiles:
     if path.suffix.lower() not in _SUFFIXES:
         raise DataError(f"{path} has the ending {path.suffix!r}, which is not read. Use {' or '.join(_SUFFIXES)}.")
     return TextFiles((path,), column)
-
-
-def part_of(text: str, shares: Sequence[float]) -> int:
-    """Which of several parts a text belongs to, by its own bytes: equal texts are in the same, on every machine.
-
-    Args:
-        shares: of all parts but the last, which gets the rest.
-    """
-    lot = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
-    for part, share in enumerate(shares):
-        if lot < share:
-            return part
-        lot -= share
-    return len(shares)
-
-
-def of_part(texts: Iterable[str], part: int, shares: Sequence[float]) -> Iterator[str]:
-    """Those texts that `part_of` puts there."""
-    return (text for text in texts if part_of(text, shares) == part)
 
 
 def _lines(file: Path) -> Iterator[str]:

@@ -24,7 +24,6 @@ from jaxtyping import Float, Shaped
 
 from nestling.data.arrow import (
     Wanted,
-    is_saved_dataset,
     read_arrow,
     read_dataset,
     read_parquet,
@@ -32,6 +31,7 @@ from nestling.data.arrow import (
     write_parquet,
 )
 from nestling.data.naming import chosen, place_of
+from nestling.data.saved.layout import is_saved
 from nestling.errors import DataError, InputError, NestlingError, ShapeError
 from nestling.files import replacing
 
@@ -205,7 +205,7 @@ def _damage_is_data_error(file: Path) -> Generator[None, None, None]:
 
 def _read(path: str | os.PathLike[str], key: str | None, wanted: Wanted) -> tuple[Path, np.ndarray]:
     file, key = place_of(path, key)
-    if is_saved_dataset(file):
+    if is_saved(file):
         reader = read_dataset
     else:
         _check_file(file)

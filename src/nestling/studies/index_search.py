@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nestling.data import load_labels, load_vectors, read_json_vectors
-from nestling.data.arrow import is_saved_dataset
+from nestling.data import is_saved, load_labels, load_vectors, read_json_vectors
 from nestling.data.naming import place_of
 from nestling.errors import DataError, InputError
 from nestling.search import Hits, Plan
@@ -53,7 +52,7 @@ def search_path(
     if exact and plan is not None:
         raise InputError.of("--exact", "given without --plan", f"the plan {plan}", "Leave one of them out.")
     file = place_of(path, None)[0]
-    if path.is_dir() and not is_saved_dataset(path):
+    if path.is_dir() and not is_saved(path):
         return _search_index(path, queries, k=k, plan=plan, exact=exact, among=among, metric=metric)
     if not file.exists():
         raise DataError(f"{path} is neither the folder of an index nor a file of vectors. Check the path.")

@@ -40,7 +40,7 @@ class BertEncoder(Backbone):
         generator: draws the first weights.
 
     Attributes:
-        words: how many ids it reads; padding: the id that is no token.
+        family: as given; words: how many ids it reads; padding: the id that is no token.
 
     Raises:
         InputError: no such architecture, family or pooling.
@@ -69,8 +69,9 @@ class BertEncoder(Backbone):
         begins = FAMILIES[family]
         net = _network or network(f"{begins}Config", f"{begins}Model", fields, generator, add_pooling_layer=False)
         about = cast(Any, net.config)
-        config = {"architecture": fields, "family": family, "pooling": pooling}
+        config = {"architecture": fields, "pooling": pooling} | ({} if family == "bert" else {"family": family})
         super().__init__(net, about.hidden_size, ending, config)
+        self.family = family
         self.words, self.padding = int(about.vocab_size), int(about.pad_token_id or 0)
         self._pooling, self._longest = pooling, about.max_position_embeddings
         if begins.endswith("Roberta"):  # counts positions from behind the padding's number
@@ -90,7 +91,7 @@ class BertEncoder(Backbone):
     def last_block(self) -> tuple[nn.Module, ...]:
         """The last layer."""
         network = cast(Any, self.network)
-        layers = network.transformer if self.config["family"] == "distilbert" else network.encoder
+        layers = network.transformer if self.family == "distilbert" else network.encoder
         return (layers.layer[-1], self.out)
 
     def pooled(self, inputs: Int[Tensor, "b t"]) -> Float[Tensor, "b d"]:

@@ -1,4 +1,4 @@
-"""Where the pairs of a run are: shards of pictures and texts, or pictures with text files beside them."""
+"""Where the pairs of a run are: shards of pictures and texts, pictures with text files beside them, or `datasets`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nestling.data import Samples, View, captioned_files
+from nestling.data import Samples, View, captioned_files, is_saved, saved_captions
 from nestling.data.shards import Shards, is_shards, open_shards
 from nestling.data.tokens import Tokenizer
 from nestling.errors import CheckpointError, InputError
@@ -73,9 +73,20 @@ def open_captioned(
     """
     if not 0 < reading.val_fraction < 1:
         raise InputError.of("val_fraction", "between 0 and 1", reading.val_fraction)
-    train, val = _from_shards(source, tokenizer, reading, watch) if is_shards(source) else _from_files(
-        source, tokenizer, reading, watch
-    )  # fmt: skip
+    if is_shards(source):
+        train, val = _from_shards(source, tokenizer, reading, watch)
+    elif is_saved(source):
+        train, val = saved_captions(
+            source,
+            reading.view(),
+            tokenizer=tokenizer,
+            longest=reading.length,
+            val_fraction=reading.val_fraction,
+            strict=reading.strict,
+        )
+        assert val is not None
+    else:
+        train, val = _from_files(source, tokenizer, reading, watch)
     watch.say(f"{len(train):,} training and {len(val):,} validation pairs")
     return train, val
 

@@ -140,7 +140,7 @@ def _origins(samples: Stored) -> tuple[str, ...]:
         return samples.paths
     if isinstance(samples, Shards):
         return samples.names
-    return (*samples.files, f"rows {zlib.crc32(samples.rows.tobytes())}")
+    return (*map(str, samples.saved.files), f"rows {zlib.crc32(samples.rows.tobytes())}")
 
 
 def _samples(part: Part) -> Stored:

@@ -13,7 +13,8 @@ from jaxtyping import Float32, Int64
 
 from nestling.data import wordnet
 from nestling.data.packing import pack
-from nestling.data.texts import of_part, text_files
+from nestling.data.parts import of_part
+from nestling.data.texts import text_files
 from nestling.data.tokens import Tokenizer
 from nestling.studies.masked_words.settings import Settings
 from nestling.studies.watch import Step, Watch

@@ -2,9 +2,10 @@
 
     torchrun --nnodes 16 --nproc-per-node 8 -m nestling recipe align --set data='s3://…/{00000..99999}.tar'
 
-data: WebDataset shards of name.jpg and name.txt, on disks or behind URLs, or a folder of such files; train and val
-beside one another, or a part is held out: whole shards, or captions by their own bytes. ALIGN's 1.8 billion pairs are
-not public: any set of shards with texts does.
+data: WebDataset shards of name.jpg and name.txt, on disks or behind URLs, a folder of such files, or one that Hugging
+Face's `datasets` saved with a column of pictures and one of captions; train and val beside one another, or a part is
+held out: whole shards, or captions by their own bytes. ALIGN's 1.8 billion pairs are not public: any set of shards with
+texts does.
 Hardware and time (estimated, not run at full size; a few steps run in the tests): the paper's 1,000,000 steps of 64
 pairs a core ran on TPUs. At 8,192 pairs a step they are 7 · 10²⁰ multiplications and additions: some two days on 128
 A100, if 47,000 pictures a second are decoded.

@@ -2,8 +2,9 @@
 
     torchrun --nproc-per-node 8 -m nestling recipe bert_base --set data=/data/wikipedia
 
-data: .txt files of one text a line, or .parquet files with a column of texts (column=…), in a folder or alone. They are
-read once into a file of token ids beside the run, some 2 bytes a token, and cut into rows of 512.
+data: .txt files of one text a line, or .parquet files with a column of texts (column=…), in a folder or alone, or a
+folder that Hugging Face's `datasets` saved with such a column. They are read once into a file of token ids beside the
+run, some 2 bytes a token, and cut into rows of 512.
 Hardware and time (estimated, not run at full size; a few steps run in the tests): 450,000 steps of 1,024 rows are 236
 billion tokens, 1.5 · 10²⁰ multiplications and additions: some two days on 8 A100 at 40 % of their bf16 peak
 (accumulate=4 where a card does not hold its 128 rows). Shorter rows (length=128) are four times as fast.

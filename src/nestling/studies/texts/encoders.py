@@ -51,8 +51,8 @@ class TextEncoderChoice:
         found = BertEncoder.from_pretrained(self._folder() or self.pretrained)
         if self.dropout is None:
             return found
-        architecture, family = found.config["architecture"], found.config["family"]
-        changed = BertEncoder(self._dropping(architecture, family), family=family, generator=generator)
+        architecture = self._dropping(found.config["architecture"], found.family)
+        changed = BertEncoder(architecture, family=found.family, generator=generator)
         changed.load_state_dict(found.state_dict())
         return changed
 

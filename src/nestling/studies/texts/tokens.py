@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Integer
 
 from nestling.data.packing import packed
-from nestling.data.texts import TextFiles, of_part
+from nestling.data.parts import of_part
+from nestling.data.texts import TextFiles
 from nestling.data.tokens import Tokenizer
 from nestling.errors import CheckpointError, InputError
 from nestling.files import replacing, write_file

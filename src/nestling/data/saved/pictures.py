@@ -1,17 +1,11 @@
-"""Pictures in a folder that Hugging Face's `datasets` saved: Arrow files, a column of pictures and one of classes.
-
-Read by pyarrow, mapped: in memory is a picture at a time. The folder is of one data set, or of several with names
-(``train``, ``validation``, ``test``).
-"""
+"""Pictures with classes that `datasets` saved: a column of pictures and one of classes."""
 
 from __future__ import annotations
 
-import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, Shaped
@@ -20,16 +14,10 @@ from nestling.data.decoding import Decoder, View
 from nestling.data.images import held_out
 from nestling.data.picture_files import Growing
 from nestling.data.samples import Fault, Sample, Samples
-from nestling.errors import DataError, InputError, require_extra
+from nestling.data.saved.layout import SavedSet, picture_of, training_and_validation
+from nestling.errors import DataError, InputError
 
-_STATE, _INFO, _PARTS = "state.json", "dataset_info.json", "dataset_dict.json"
-_VALIDATION = ("validation", "val", "valid", "test")
 _PICTURES, _CLASSES = ("image", "img", "picture"), ("label", "labels", "fine_label", "class")
-
-
-def is_saved(source: str) -> bool:
-    """Is it a folder of ``save_to_disk``, of one data set or of several?"""
-    return any((Path(source) / name).is_file() for name in (_STATE, _PARTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +33,7 @@ class SavedPictures(Samples):
     """Rows of Arrow files; the target is the class.
 
     Args:
-        files: Arrow files, in their order.
+        saved: the data set.
         columns: which are read.
         rows: of all files together.
         labels: (n,) of these rows.
@@ -54,7 +42,7 @@ class SavedPictures(Samples):
 
     def __init__(
         self,
-        files: Sequence[str],
+        saved: SavedSet,
         columns: _Columns,
         rows: Int64[np.ndarray, " n"],
         labels: Int64[np.ndarray, " n"],
@@ -63,7 +51,7 @@ class SavedPictures(Samples):
         growing: Growing | None = None,
         strict: bool = False,
     ) -> None:
-        self.files, self.columns, self.rows, self.labels = tuple(files), columns, rows, labels
+        self.saved, self.columns, self.rows, self.labels = saved, columns, rows, labels
         self.view, self.growing, self.strict = view, growing, strict
         self._decoder: Decoder | None = None
         self._pictures: Any = None
@@ -82,17 +70,16 @@ class SavedPictures(Samples):
     def fingerprint(self) -> dict[str, int]:
         """The number of rows, their labels, where they are, and how they are seen."""
         seen = f"{self.view} {self.growing}".encode()
-        files = [(Path(file).name, Path(file).stat().st_size) for file in self.files]
         return {
             "samples": len(self),
             "labels": zlib.crc32(self.labels.tobytes()),
-            "rows": zlib.crc32(self.rows.tobytes(), zlib.crc32(repr(files).encode())),
+            "rows": zlib.crc32(self.rows.tobytes(), self.saved.digest()),
             "view": zlib.crc32(seen),
         }
 
     def name(self, row: int) -> str:
         """Its folder and its row there."""
-        return f"{Path(self.files[0]).parent}/{int(self.rows[row])}"
+        return f"{self.saved.folder}/{int(self.rows[row])}"
 
     def one(self, row: int, epoch: int, rng: np.random.Generator | None) -> Sample | Fault:
         """A picture (c, side, side) as bytes, and its class."""
@@ -108,14 +95,14 @@ class SavedPictures(Samples):
     def source(self, row: int) -> bytes | Path | None:
         """A picture as it was saved, or the file that it is in."""
         if self._pictures is None:
-            self._pictures = _column(self.files, self.columns.picture)
-        return _source(self._pictures[int(self.rows[row])].as_py())
+            self._pictures = self.saved.column(self.columns.picture)
+        return picture_of(self._pictures[int(self.rows[row])].as_py())
 
     def take(self, rows: Shaped[np.ndarray, " r"]) -> SavedPictures:
         """Those of a mask or of row numbers, in this order."""
         index = np.arange(len(self))[rows]
         return SavedPictures(
-            self.files,
+            self.saved,
             self.columns,
             self.rows[index],
             self.labels[index],
@@ -151,16 +138,15 @@ def saved_pictures(
     if not 0 <= val_fraction < 1:
         raise InputError.of("val_fraction", "at least 0 and below 1", val_fraction)
     root = Path(folder)
-    parts = _parts(root)
-    first = "train" if "train" in parts else next(iter(parts))
-    train = _opened(parts[first], view, growing, labelled, strict)
-    beside = next((parts[name] for name in _VALIDATION if name in parts and name != first), None)
+    first, beside = training_and_validation(root)
+    train = _opened(first, view, growing, labelled, strict)
     if labelled and len(train.classes) < 2:
         raise InputError.of(f"{root}", "pictures of at least two classes", len(train.classes))
     if beside is not None:
         val = _opened(beside, view, growing, labelled, strict)
         if val.classes != train.classes:
-            raise DataError(f"{beside} has other classes than {parts[first]}. Save both with the same ClassLabel.")
+            told = f"{beside.folder} has other classes than {first.folder}"
+            raise DataError(f"{told}. Save both with the same ClassLabel.")
         return train, val
     if val_fraction == 0:
         return train, None
@@ -168,24 +154,12 @@ def saved_pictures(
     return train.take(~held), train.take(held)
 
 
-def _parts(root: Path) -> Mapping[str, Path]:
-    if (root / _STATE).is_file():
-        return {"train": root}
-    found: Any = _json(root / _PARTS).get("splits")
-    listed = cast("list[object]", found) if isinstance(found, list) else []
-    names = [name for name in listed if isinstance(name, str) and Path(name).name == name]  # and lead nowhere else
-    if not names:
-        raise DataError(f"{root / _PARTS} names no parts. Save the data set again.")
-    return {name: root / name for name in names}
-
-
-def _opened(folder: Path, view: View, growing: Growing | None, labelled: bool, strict: bool) -> SavedPictures:
-    files = list(_files(folder))
-    columns, features = _columns(folder, labelled), _features(folder)
+def _opened(saved: SavedSet, view: View, growing: Growing | None, labelled: bool, strict: bool) -> SavedPictures:
+    columns, features, folder = _columns(saved, labelled), saved.features(), saved.folder
     if not columns.label:
-        rows = np.arange(len(_column(files, columns.picture)), dtype=np.int64)
-        return SavedPictures(files, columns, rows, np.zeros(len(rows), np.int64), view, growing=growing, strict=strict)
-    labels = _column(files, columns.label)
+        rows = np.arange(len(saved.column(columns.picture)), dtype=np.int64)
+        return SavedPictures(saved, columns, rows, np.zeros(len(rows), np.int64), view, growing=growing, strict=strict)
+    labels = saved.column(columns.label)
     if labels.null_count:
         raise DataError(f"{labels.null_count:,} rows of {folder} have no {columns.label}. Remove them.")
     values = labels.to_numpy()
@@ -199,81 +173,27 @@ def _opened(folder: Path, view: View, growing: Growing | None, labelled: bool, s
     if not len(numbers):
         raise DataError(f"{folder} holds no rows. Save one that has pictures.")
     rows = np.arange(len(numbers), dtype=np.int64)
-    return SavedPictures(files, columns, rows, numbers.astype(np.int64), view, growing=growing, strict=strict)
+    return SavedPictures(saved, columns, rows, numbers.astype(np.int64), view, growing=growing, strict=strict)
 
 
-def _columns(folder: Path, labelled: bool) -> _Columns:
-    features = _features(folder)
+def picture_column(saved: SavedSet) -> str:
+    """The column of `datasets`' feature Image.
+
+    Raises:
+        DataError: there is none, or several of no usual name.
+    """
+    found = [name for name, each in saved.features().items() if each.get("_type") == "Image"]
+    return saved.named(found, _PICTURES, "a column of pictures")
+
+
+def _columns(saved: SavedSet, labelled: bool) -> _Columns:
+    features = saved.features()
     kinds = {name: each.get("_type") for name, each in features.items()}
-    pictures = [name for name, kind in kinds.items() if kind == "Image"]
     labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
     plain = [name for name, kind in kinds.items() if kind == "Value" and name in _CLASSES]
-    picture = _one(pictures, _PICTURES, folder, "a column of pictures")
+    picture = picture_column(saved)
     if not labelled and not labels and not plain:
         return _Columns(picture, "", ("",))
-    label = _one(labels or plain, _CLASSES, folder, "a column of classes (a ClassLabel, or one named label)")
+    label = saved.named(labels or plain, _CLASSES, "a column of classes (a ClassLabel, or one named label)")
     names = features[label].get("names") or ()
     return _Columns(picture, label, tuple(map(str, names)))
-
-
-def _features(folder: Path) -> Mapping[str, dict[str, Any]]:
-    """Those that are one value a row."""
-    found: Any = _json(folder / _INFO).get("features")
-    if not isinstance(found, dict):
-        raise DataError(f"{folder / _INFO} tells no features. Save the data set again.")
-    each = cast("dict[str, Any]", found)
-    return {name: cast("dict[str, Any]", about) for name, about in each.items() if isinstance(about, dict)}
-
-
-def _one(found: Sequence[str], customary: Sequence[str], folder: Path, what: str) -> str:
-    """The only one, or the one that has the usual name."""
-    chosen = found if len(found) == 1 else [name for name in customary if name in found]
-    if not chosen:
-        told = f"several: {', '.join(found)}" if found else "none"
-        raise DataError(f"{folder} should have {what}; it has {told}. Rename or cast a column, and save it again.")
-    return chosen[0]
-
-
-def _files(folder: Path) -> Iterator[str]:
-    listed: Any = _json(folder / _STATE).get("_data_files")
-    try:
-        names = [str(each["filename"]) for each in listed]
-    except (TypeError, KeyError) as error:
-        raise DataError(f"{folder / _STATE} names no files ({error}). Save the data set again.") from error
-    for name in names:
-        if Path(name).name != name or not (folder / name).is_file():
-            raise DataError(f"{folder / name} is missing. Save the data set again.")
-        yield str(folder / name)
-
-
-def _column(files: Sequence[str], name: str) -> Any:
-    """A column of all files, mapped."""
-    pa = require_extra("pyarrow")
-    chunks: list[Any] = []
-    for file in files:
-        try:
-            table = pa.ipc.open_stream(pa.memory_map(file)).read_all()
-            chunks += table.column(name).chunks
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise DataError(f"{file} is damaged ({str(error).splitlines()[0]}). Save the data set again.") from error
-    return pa.chunked_array(chunks)
-
-
-def _source(value: Any) -> bytes | Path | None:
-    """The bytes of a picture, or the file that it is in."""
-    if value is None:
-        return None
-    inside, path = value.get("bytes"), value.get("path")
-    if isinstance(inside, bytes):
-        return inside
-    return Path(path) if isinstance(path, str) else None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Save the data set again.") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} is no description of a data set. Save the data set again.")
-    return cast("dict[str, Any]", found)

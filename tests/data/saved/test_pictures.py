@@ -44,7 +44,7 @@ def test_what_was_saved_is_read_row_by_row(tmp_path: Path) -> None:
     assert not is_saved(str(tmp_path))
     found, val = saved_pictures(tmp_path / "all", VIEW, val_fraction=0)
     assert val is None
-    assert len(found.files) == 3
+    assert len(found.saved.files) == 3
     assert found.classes == tuple(NAMES)
     assert found.labels.tolist() == [row % 3 for row in range(30)]
     again = pickle.loads(pickle.dumps(found))  # as it goes to the processes that decode
