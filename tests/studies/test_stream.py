@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from nestling.data import PictureFiles, View, load_labels, load_vectors, picture_files
 from nestling.errors import InputError
@@ -19,6 +22,7 @@ from nestling.studies.images import stream
 from nestling.studies.images.stream import encode_stream
 from nestling.studies.parts import Joined
 from nestling.studies.watch import Silent
+from nestling.training import worker_feed
 from tests.data.pictures import tree
 
 
@@ -40,6 +44,21 @@ def _streamed(model: Classifier, files: PictureFiles, out: Path, chunk: int = 7)
     found = encode_stream(model, files, out, classes=files.classes, workers=0, watch=Silent(), chunk=chunk)
     assert found is not None
     return found
+
+
+def test_readers_are_started_once_for_all_chunks(
+    model: Classifier, files: PictureFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = list[int]()
+
+    def counted(*given: Any, **how: Any) -> Any:
+        started.append(how["num_workers"])
+        return DataLoader(*given, **how)
+
+    monkeypatch.setattr(worker_feed, "DataLoader", counted)
+    encode_stream(model, files, tmp_path / "x.npy", classes=files.classes, workers=1, watch=Silent(), chunk=3)
+    assert started == [1]
+    assert np.allclose(load_vectors(tmp_path / "x.npy"), _wanted(model, files), atol=1e-6)
 
 
 def _wanted(model: Classifier, files: PictureFiles) -> np.ndarray:
@@ -81,11 +100,12 @@ def test_what_was_encoded_before_a_kill_is_not_encoded_again(
 ) -> None:
     real, read = stream.in_order, list[int]()
 
-    def counted(samples: PictureFiles, rows: np.ndarray, **how: int) -> object:
-        if len(read) == 3:
-            raise KeyboardInterrupt
-        read.append(int(rows[0]))
-        return real(samples, rows, **how)
+    def counted(samples: PictureFiles, batches: list[np.ndarray], **how: int) -> Iterator[Any]:
+        for rows, passage in zip(batches, real(samples, batches, **how), strict=True):
+            if len(read) == 3:
+                raise KeyboardInterrupt
+            read.append(int(rows[0]))
+            yield passage
 
     monkeypatch.setattr(stream, "in_order", counted)
     with pytest.raises(KeyboardInterrupt):

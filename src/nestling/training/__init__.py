@@ -17,7 +17,7 @@ from nestling.training.objective import (
 )
 from nestling.training.schedule import learning_rate
 from nestling.training.token_feed import TokenFeed
-from nestling.training.worker_feed import Passage, WorkerFeed, in_order
+from nestling.training.worker_feed import Passage, WorkerFeed, batched, in_order
 
 __all__ = [
     "ArrayFeed",
@@ -39,6 +39,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "WorkerFeed",
+    "batched",
     "finish",
     "fit",
     "in_order",

@@ -75,17 +75,24 @@ class Passage(NamedTuple):
     faults: tuple[str, ...]
 
 
+Rows = Sequence[int] | Int64[np.ndarray, " r"]
+
+
+def batched(rows: Rows, size: int) -> list[Int64[np.ndarray, " _"]]:
+    """Cut into batches, the last of which may be short."""
+    return [np.asarray(rows[i : i + size]) for i in range(0, len(rows), size)]
+
+
 def in_order(
-    samples: Samples, rows: Sequence[int] | Int64[np.ndarray, " r"], *, batch_size: int, workers: int | None = None
+    samples: Samples, batches: Sequence[Int64[np.ndarray, " _"]], *, workers: int | None = None
 ) -> Generator[Passage]:
-    """Read these rows once, ahead of who uses them, in constant memory.
+    """Read these rows once, ahead of who uses them, in constant memory; a passage for each batch.
 
     Raises:
         DataError: the samples are strict, and one cannot be read.
     """
     count = WorkerFeed(samples, workers=workers).workers
-    batches = _Rows(samples, [np.asarray(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)])
-    for found in cast("Iterator[Passage | str]", iter(_loader(batches, count))):
+    for found in cast("Iterator[Passage | str]", iter(_loader(_Rows(samples, batches), count))):
         if isinstance(found, str):
             raise DataError(found)
         yield found
@@ -94,7 +101,7 @@ def in_order(
 @dataclass
 class _Rows(Dataset["Passage | str"]):
     samples: Samples
-    batches: list[Int64[np.ndarray, " s"]]
+    batches: Sequence[Int64[np.ndarray, " _"]]
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -19,7 +19,7 @@ from nestling.studies.captioned.towers import TowerChoice
 from nestling.studies.demo import report_training
 from nestling.studies.images.source import none_readable, tell_faults
 from nestling.studies.watch import Watch
-from nestling.training import CaptionObjective, TrainConfig, WorkerFeed, fit, in_order
+from nestling.training import CaptionObjective, TrainConfig, WorkerFeed, batched, fit, in_order
 from nestling.training.objective import numbered
 from nestling.training.processes import this_process
 
@@ -99,7 +99,7 @@ def measured(model: DualEncoder, val: Samples, *, workers: int | None, watch: Wa
     pictures, captions, groups = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     faults, done = list[str](), 0
     with watch.task("encode validation") as step:
-        for passage in in_order(val, rows, batch_size=_BATCH, workers=workers):
+        for passage in in_order(val, batched(rows, _BATCH), workers=workers):
             done += len(passage.rows) + len(passage.faults)
             faults += passage.faults
             if len(passage.rows):

@@ -27,7 +27,7 @@ from nestling.data.shards import Shards, is_shards, open_shards
 from nestling.errors import DataError, InputError
 from nestling.studies.images.reading import Reading
 from nestling.studies.watch import Step, Watch
-from nestling.training import ArrayFeed, Feed, WorkerFeed, in_order
+from nestling.training import ArrayFeed, Feed, WorkerFeed, batched, in_order
 
 Encode = Callable[[Tensor], Tensor]
 _BATCH = 256
@@ -103,7 +103,7 @@ class Streamed(Part):
         """What cannot be read is left out, and told."""
         rows = _drawn_rows(len(self), most)
         vectors, labels, faults, done = list[np.ndarray](), list[np.ndarray](), list[str](), 0
-        for passage in in_order(self.samples, rows, batch_size=_BATCH, workers=self.workers):
+        for passage in in_order(self.samples, batched(rows, _BATCH), workers=self.workers):
             done += len(passage.rows) + len(passage.faults)
             faults += passage.faults
             if len(passage.rows):

@@ -7,6 +7,7 @@ there are not made again. At the end the first process joins them.
 from __future__ import annotations
 
 import time
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +21,10 @@ from nestling.studies.images.run import encoding
 from nestling.studies.images.source import tell_faults
 from nestling.studies.parts import Joined, Parts
 from nestling.studies.watch import Watch
-from nestling.training import in_order
+from nestling.training import batched, in_order
 from nestling.training.processes import this_process
 
+_BATCH = 256
 CHUNK = 8192
 """Samples of a chunk: what is lost by a kill, and what a process holds in memory."""
 
@@ -85,19 +87,21 @@ def stream_vectors(
     about = {"model": source.identity, "samples": samples.fingerprint(), "chunk": chunk}
     mine = parts.begin(about, len(starts))
     encode = encoding(source.network.to(this_process().device))
-    total = sum(min(chunk, len(samples) - starts[i]) for i in mine)
+    batches = [batched(np.arange(starts[i], min(starts[i] + chunk, len(samples))), _BATCH) for i in mine]
+    total, seen = sum(len(rows) for each in batches for rows in each), 0
+    # One stream for all chunks: readers that start cost seconds, and keep what they know of the shards they opened.
+    passages = in_order(samples, [rows for each in batches for rows in each], workers=workers)
     begun = time.monotonic()
     with watch.task("encode") as step:
-        for done, i in enumerate(mine):
-            rows = np.arange(starts[i], min(starts[i] + chunk, len(samples)))
+        for i, each in zip(mine, batches, strict=True):
             vectors, names, labels, faults = list[np.ndarray](), list[str](), list[int](), list[str]()
-            for passage in in_order(samples, rows, batch_size=256, workers=workers):
+            for passage in islice(passages, len(each)):
                 faults += passage.faults
                 names += passage.names
                 labels += passage.targets.tolist()
                 if len(passage.rows):
                     vectors.append(encode(passage.inputs).numpy())
-                seen = done * chunk + len(names) + len(faults)
+                seen += len(passage.rows) + len(passage.faults)
                 step(seen, total, f"{seen / max(time.monotonic() - begun, 1e-9):,.0f} images/s")
             whole = np.concatenate(vectors) if vectors else np.empty((0, source.width), np.float32)
             parts.write(i, whole, {"ids": names, "labels": [classes[label] for label in labels], "faults": faults})
