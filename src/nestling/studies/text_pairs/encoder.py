@@ -80,9 +80,9 @@ class PairEncoder(nn.Module):
 
     @torch.inference_mode()
     def vectors(self, texts: Sequence[str], step: Step | None = None) -> Float32[np.ndarray, "n d"]:
-        """Of many texts, those of like length together."""
+        """Of many texts, those of like length together; the longest first, so that what is left is not underrated."""
         self.eval()
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         found = np.empty((len(texts), self.width), np.float32)
         for at in range(0, len(order), _AT_ONCE):
             rows = order[at : at + _AT_ONCE]

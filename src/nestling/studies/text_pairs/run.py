@@ -83,17 +83,17 @@ def train_pairs(run: PairRun, *, resume: bool, watch: Watch) -> list[Row]:
     )
     found: dict[str, Values] = {}
     if state.is_main_process:
-        found[BEFORE] = found_by(*_sides(encoder, asked, BEFORE, watch), asked, nesting)
+        found[BEFORE] = found_by(*_sides(encoder, asked, f"measure {BEFORE}", watch), asked, nesting)
     targets = _targets(run, learnt, encoder, watch)
     if run.compare:
         plain = PairEncoder(run.encoder, run.longest)
         _tuned(plain, Nesting((encoder.width,)), learnt, targets, run, run.out / "plain", resume, watch, PLAIN)
         if state.is_main_process:
-            found[PLAIN] = found_by(*_sides(plain, asked, PLAIN, watch), asked, nesting)
+            found[PLAIN] = found_by(*_sides(plain, asked, f"measure {PLAIN}", watch), asked, nesting)
     _tuned(encoder, nesting, learnt, targets, run, run.out / "nested", resume, watch, NESTED)
     if not state.is_main_process:
         return []
-    sides = _sides(encoder, asked, NESTED, watch)
+    sides = _sides(encoder, asked, f"measure {NESTED}", watch)
     found[NESTED] = found_by(*sides, asked, nesting)
     adaptor = _turned(encoder, learnt, nesting, run.train.seed, watch)
     found[TURNED] = found_by(adaptor.transform(sides[0]), adaptor.transform(sides[1]), asked, nesting)
@@ -117,8 +117,7 @@ def _targets(run: PairRun, learnt: TextPairs, encoder: PairEncoder, watch: Watch
     """(n, 1 + h) rows of documents: the answer, and hard negatives."""
     if run.negatives == 0:
         return learnt.pairs[:, 1:]
-    with watch.task("encode for hard negatives") as step:
-        sides = encoder.vectors(learnt.queries, step), encoder.vectors(learnt.documents, step)
+    sides = _sides(encoder, learnt, "encode for hard negatives", watch)
     with watch.task("hard negatives"):
         more = hard_negatives(*sides, learnt.pairs, run.negatives, margin=run.margin, seed=run.train.seed)
     return np.concatenate([learnt.pairs[:, 1:], more], axis=1)
@@ -154,18 +153,18 @@ def _report(step: Step, done: int, total: int, loss: float, pairs_per_s: float, 
     step(done, total, f"loss {loss:5.2f} {pairs_per_s:,.1f} pairs/s")
 
 
-def _sides(encoder: PairEncoder, asked: TextPairs, name: str, watch: Watch) -> tuple[np.ndarray, np.ndarray]:
+def _sides(encoder: PairEncoder, pairs: TextPairs, task: str, watch: Watch) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of the queries and of the documents."""
-    with watch.task(f"measure {name}") as step:
-        return encoder.vectors(asked.queries, step), encoder.vectors(asked.documents, step)
+    with watch.task(task) as step:
+        both = encoder.vectors([*pairs.queries, *pairs.documents], step)
+    return both[: len(pairs.queries)], both[len(pairs.queries) :]
 
 
 def _turned(encoder: PairEncoder, learnt: TextPairs, nesting: Nesting, seed: int, watch: Watch) -> MatryoshkaAdaptor:
     """The finishing rotation, by the training pairs."""
     pairs: Sequence[int] = np.sort(np.random.default_rng(seed).permutation(len(learnt))[:_TURNED_BY]).tolist()
     chosen = learnt.take(np.array(pairs))
-    with watch.task("encode for the rotation") as step:
-        a, b = encoder.vectors(chosen.queries, step), encoder.vectors(chosen.documents, step)
+    a, b = _sides(encoder, chosen, "encode for the rotation", watch)
     with watch.task("turn") as step:
         adaptor = MatryoshkaAdaptor("rotation", nesting=nesting.dims, random_state=seed, progress=step)
         return adaptor.fit_pairs(a[chosen.pairs[:, 0]], b[chosen.pairs[:, 1]])
