@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from nestling.errors import InputError, ShapeError
+from nestling.errors import CheckpointError, InputError, ShapeError
 from nestling.models import ENCODERS, Classifier, Encoder, NestedLinear, ResidualEncoder, load, register, save
-from nestling.models.encoders import build
+from nestling.models.encoders import build, encoder_class
 from nestling.nesting import Nesting
 
 RESNET = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic", "num_channels": 1}
@@ -110,6 +110,20 @@ def test_features_are_as_wide_as_promised_and_have_gradients(case: Case) -> None
     (features * torch.randn(features.shape)).sum().backward()
     silent = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert silent == []
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in ("resnet", "vit", "bert")], ids=str)
+def test_what_transformers_saves_of_it_is_read_with_the_same_features(case: Case, tmp_path: Path) -> None:
+    """Networks of packages and of a whole ALIGN have tests of their own."""
+    encoder = case.build().eval()
+    network: Any = encoder.network
+    network.save_pretrained(tmp_path)
+    how = {"pooling": case.config["pooling"]} if "pooling" in case.config else {}
+    again = encoder_class(case.name).from_pretrained(tmp_path, **how)
+    assert torch.equal(again(case.inputs()), encoder(case.inputs()))
+    (tmp_path / "model.safetensors").write_bytes(b"none")
+    with pytest.raises(CheckpointError, match="no readable safetensors weights"):
+        encoder_class(case.name).from_pretrained(tmp_path, **how)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in PICTURES], ids=str)
