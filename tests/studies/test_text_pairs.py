@@ -59,7 +59,7 @@ def test_trained_measured_saved_and_loaded_by_sentence_transformers(folder: Path
     done = here(*command, "--query-prompt", "query: ")
     assert done.returncode == 0, done.stderr
     assert "queries are asked of" in done.stdout
-    assert "gained, points" in done.stdout
+    assert "gained over before, points" in done.stdout
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     value = {(row["system"], row["metric"], row["dims"]): row["value"] for row in rows}
     for system in ("before", "plain fine-tuning", "nested", "nested, turned"):

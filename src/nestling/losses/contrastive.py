@@ -113,11 +113,12 @@ class _Form:
         images, texts, tau, negatives = inputs
         columns = [gather_rows(part) for part in (texts, negatives) if part is not None]
         walk = _Walk(self.nesting, self.precision, images, columns, float(tau), self.groups, self.symmetric)
-        per_dim = walk.loss()
+        if self.symmetric or not any(wanted):
+            walk.sum_up()
         if not any(wanted):
-            return per_dim, [None] * 4
+            return walk.losses(), [None] * 4
         grads = walk.gradients(c)
-        return per_dim, [
+        return walk.losses(), [
             g.to(t.dtype) if want and g is not None else None for g, t, want in zip(grads, inputs, wanted, strict=True)
         ]
 
@@ -126,8 +127,9 @@ class _Walk:
     """The logits of this process's images with all texts: two walks over chunks of image rows, each ring by ring.
 
     The first sums the exponentials over rows and columns. The second, with these sums known, turns the logits into
-    gradients by the dot products and adds them up from the last ring to the first. Texts that belong to no image stand
-    behind the others; they have no column of their own in the second term.
+    gradients by the dot products and adds them up from the last ring to the first. In one direction it is the only one:
+    a chunk has whole rows. Texts that belong to no image stand behind the others; they have no column of their own in
+    the second term.
     """
 
     def __init__(
@@ -148,16 +150,39 @@ class _Walk:
         self.first = world()[0] * len(images)  # row i matches column first + i
         self.groups, self.all_groups = groups, None if groups is None else gather_rows(groups)
         width = len(self.y) * self.u.itemsize
-        self.chunks = row_chunks(len(self.x), max(width * (len(nesting) + 3), 1), images.device)
+        self.chunks = row_chunks(len(self.x), max(width * (len(nesting) + 1 + self.terms), 1), images.device)
         self.shifted = 1 / tau > LARGEST_LOGIT
+        self.match = torch.empty_like(self.u)  # (K, b) logits of the pairs
         # Sums of exp(logit - top) over each row (K, b) and column (K, B); tops stay 0 where no shift is needed.
         self.row_tops, self.row_sums = torch.zeros_like(self.u), torch.zeros_like(self.u)
         self.column_tops, self.column_sums = torch.zeros_like(self.v), torch.zeros_like(self.v)
 
-    def loss(self) -> Tensor:
-        """(K,) losses over the rows of all processes; leaves the softmax sums behind."""
-        match = self._sum_shifted() if self.shifted else self._sum_unshifted()
-        own = slice(self.first, self.first + len(self.x))
+    def sum_up(self) -> None:
+        """The first walk."""
+        room = self._room(3)
+        tops = torch.full_like(self.v, -1 / self.tau)  # no logit is lower; a column may have none in this chunk
+        for rows in self.chunks:
+            dots, outer, out = room[:, : rows.stop - rows.start]
+            for k, z in self._logits(rows, dots, outer, [out] * len(self.rings)):
+                if self.symmetric and self.shifted:
+                    top = torch.maximum(tops[k], z.amax(0))
+                    sums = torch.sub(z, top, out=outer).exp_().sum(0)
+                    self.column_sums[k].mul_(torch.exp(tops[k] - top)).add_(sums)
+                    tops[k] = top
+                self._sum_rows(z, k, rows)
+                if self.symmetric and not self.shifted:
+                    self.column_sums[k] += z.sum(0)
+        if not self.symmetric:
+            return
+        if self.shifted:
+            self.column_tops = max_over_processes(tops.clone())
+            self.column_sums.mul_(torch.exp(tops - self.column_tops))
+        sum_over_processes(self.column_sums)
+        self.column_sums[:, self.matched :] = torch.inf  # no column of theirs: one over it is nothing
+
+    def losses(self) -> Tensor:
+        """(K,) over the rows of all processes, after the walk that summed."""
+        match, own = self.match, slice(self.first, self.first + len(self.x))
         # Unshifted: not log(sum) - match: the logits' magnitude would be rounded into a small difference.
         if self.shifted:
             losses = self.row_sums.log() + (self.row_tops - match)
@@ -177,14 +202,15 @@ class _Walk:
         radial_x, radial_y = torch.zeros_like(self.u), torch.zeros_like(self.v)
         rank, size = world()
         factor = c * (size / (self.terms * self.matched))
-        room = self._room(3 + len(self.rings))
+        room = self._room(self.terms + 1 + len(self.rings))
         for rows in self.chunks:
-            dots, outer, scratch, *parts = room[:, : rows.stop - rows.start]
+            dots, outer, *more = room[:, : rows.stop - rows.start]
+            scratch, parts = more[0], more[self.terms - 1 :]  # in one direction scratch is not written
             for k, g in self._logits(rows, dots, outer, parts):
                 self._to_gradient(g, k, rows, factor[k], outer, scratch)
-                torch.mul(g, dots, out=scratch)
-                radial_x[k, rows] = scratch.sum(1)
-                radial_y[k] += scratch.sum(0)
+                torch.mul(g, dots, out=outer)
+                radial_x[k, rows] = outer.sum(1)
+                radial_y[k] += outer.sum(0)
             self._inwards(rows, parts, to_x, to_y)
         self._leave_sphere(to_x, self.x, radial_x * self.u.square())
         self._leave_sphere(to_y, self.y, radial_y * self.v.square())
@@ -224,53 +250,22 @@ class _Walk:
     def _matches(self, z: Tensor, rows: slice) -> Tensor:
         return z.diagonal(self.first + rows.start)
 
-    def _walk_once(self) -> Iterator[tuple[slice, int, Tensor]]:
-        """Each chunk's logits at each prefix, in one reused buffer."""
-        room = self._room(3)
-        for rows in self.chunks:
-            dots, outer, out = room[:, : rows.stop - rows.start]
-            for k, z in self._logits(rows, dots, outer, [out] * len(self.rings)):
-                yield rows, k, z
-
-    def _sum_unshifted(self) -> Tensor:
-        match = torch.empty_like(self.u)
-        for rows, k, z in self._walk_once():
-            match[k, rows] = self._matches(z, rows)
-            self.row_sums[k, rows] = z.exp_().sum(1)
-            if self.symmetric:
-                self.column_sums[k] += z.sum(0)
-        self._sum_columns()
-        return match
-
-    def _sum_shifted(self) -> Tensor:
-        match = torch.empty_like(self.u)
-        tops = torch.full_like(self.v, -1 / self.tau)  # no logit is lower; a column may have none in this chunk
-        for rows, k, z in self._walk_once():
-            match[k, rows] = self._matches(z, rows)
+    def _sum_rows(self, z: Tensor, k: int, rows: slice) -> None:
+        """Keep what the rows of a chunk add up to; in place, logits → exp(logit - top)."""
+        self.match[k, rows] = self._matches(z, rows)
+        if self.shifted:
             self.row_tops[k, rows] = z.amax(1)
-            self.row_sums[k, rows] = (z - self.row_tops[k, rows, None]).exp_().sum(1)
-            if not self.symmetric:
-                continue
-            top = torch.maximum(tops[k], z.amax(0))
-            self.column_sums[k].mul_(torch.exp(tops[k] - top)).add_(z.sub_(top).exp_().sum(0))
-            tops[k] = top
-        if self.symmetric:
-            self.column_tops = max_over_processes(tops.clone())
-            self.column_sums.mul_(torch.exp(tops - self.column_tops))
-        self._sum_columns()
-        return match
-
-    def _sum_columns(self) -> None:
-        if self.symmetric:
-            sum_over_processes(self.column_sums)
-            self.column_sums[:, self.matched :] = torch.inf  # no column of theirs: one over it is nothing
+            z.sub_(self.row_tops[k, rows, None])
+        self.row_sums[k, rows] = z.exp_().sum(1)
 
     def _to_gradient(self, z: Tensor, k: int, rows: slice, factor: Tensor, outer: Tensor, scratch: Tensor) -> None:
         """In place: logits → factor · (softmax over the row + over the column - 2 · match) · outer; in one direction
         factor · (softmax over the row - match) · outer."""
+        if not self.symmetric:
+            self._sum_rows(z, k, rows)
         by_row, by_column = self.row_sums[k, rows, None].reciprocal(), self.column_sums[k].reciprocal()
         if not self.symmetric:
-            (z.sub_(self.row_tops[k, rows, None]) if self.shifted else z).exp_().mul_(by_row)
+            z.mul_(by_row)
         elif self.shifted:
             torch.sub(z, self.row_tops[k, rows, None], out=scratch).exp_().mul_(by_row)
             z.sub_(self.column_tops[k]).exp_().mul_(by_column).add_(scratch)

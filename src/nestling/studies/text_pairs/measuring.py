@@ -80,10 +80,10 @@ def tables(rows: Sequence[Row], nesting: Nesting) -> list[tuple[str, list[str], 
             columns,
             [[s, *(f"{100 * value[s, m].value:.1f}" for m in nesting)] for s in systems],
         ),
-        (
-            "gained, points [95 %]",
-            columns,
-            [[s, *(_interval(gained[s, m]) for m in nesting)] for s in differences],
+        (  # a line for each prefix: intervals are wide, and prefixes more than systems
+            f"gained over {systems[0]}, points [95 %]",
+            ["dims", *(s.removesuffix(f" − {systems[0]}") for s in differences)],
+            [[str(m), *(_interval(gained[s, m]) for s in differences)] for m in nesting],
         ),
     ]
 
