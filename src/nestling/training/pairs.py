@@ -42,21 +42,32 @@ class PairObjective(Objective):
         nesting: the prefixes; its width at most the model's.
         temperature: τ.
         chunk: texts that are encoded at once.
+        rotation: R (d, d), which does not learn: the loss is of x · R. Where R is good for the model that is begun
+            with, the model need not learn one (docs/LOG.md).
 
     Raises:
         InputError: τ is not positive, or there is no text at once.
     """
 
     divisible = False
+    rotation: Tensor | None
 
     def __init__(
-        self, model: nn.Module, texts: Sequence[str], nesting: Nesting, *, temperature: float = 0.05, chunk: int = 32
+        self,
+        model: nn.Module,
+        texts: Sequence[str],
+        nesting: Nesting,
+        *,
+        temperature: float = 0.05,
+        chunk: int = 32,
+        rotation: Float[Tensor, "d d"] | None = None,
     ) -> None:
         super().__init__()
         if not temperature > 0 or chunk < 1:
             raise InputError.of("temperature and chunk", "positive", f"{temperature} and {chunk}")
         self.model, self.nesting, self.temperature, self.chunk = model, nesting, temperature, chunk
         self._texts = texts
+        self.register_buffer("rotation", rotation, persistent=False)
 
     def forward(
         self, inputs: Int[Tensor, " b"], targets: Int[Tensor, "b t"], weights: Float[Tensor, " k"] | None = None
@@ -65,7 +76,8 @@ class PairObjective(Objective):
         positives, others = targets[:, 0], targets[:, 1:].flatten()
         negatives = _elsewhere(others, gather_rows(positives))
         rows, places = torch.unique(torch.cat([inputs, positives, negatives]), return_inverse=True)
-        vectors = prefix(self._encoded(rows.tolist()), self.nesting.width)[places]
+        vectors = self._encoded(rows.tolist())
+        vectors = prefix(vectors if self.rotation is None else vectors @ self.rotation, self.nesting.width)[places]
         b = len(inputs)
         return contrastive(
             vectors[:b],

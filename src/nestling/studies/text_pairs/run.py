@@ -1,16 +1,19 @@
-"""Fine-tune nested, and plainly to compare; turn what came out; measure before and after; save."""
+"""Turn, fine-tune nested, and plainly to compare; turn what came out; measure before and after; save."""
 
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from nestling.adaptor import MatryoshkaAdaptor
+from nestling.adaptor.maps import Rotation
 from nestling.data.text_pairs import TextPairs, read_pairs
 from nestling.errors import InputError
 from nestling.evaluation import Row, save_rows
@@ -25,7 +28,7 @@ from nestling.training.pairs import PairFeed, PairObjective
 from nestling.training.processes import this_process
 
 BEFORE, PLAIN, NESTED, TURNED = "before", "plain fine-tuning", "nested", "nested, turned"
-_TURNED_BY = 50_000  # pairs that the rotation is learnt from, at most
+_BEGUN_BY, _TURNED_BY = 20_000, 50_000  # pairs that the first and the last rotation are learnt from, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,8 @@ class PairRun:
 
     Attributes:
         pairs: a table or a folder, as of `read_pairs`; held_out: share of a table's documents that is measured on.
-        out: the run's folder: checkpoints of both trainings, ``model/``, ``adaptor/``, ``rows.jsonl``.
+        out: the run's folder: checkpoints of both trainings, ``start-…/`` with the first rotation, ``model/``,
+            ``adaptor/``, ``rows.jsonl``.
         encoder: as of `PairEncoder`; prompts, longest: how texts are read.
         nesting: the prefixes.
         temperature: τ. chunk: texts that are encoded at once.
@@ -87,15 +91,18 @@ def train_pairs(run: PairRun, *, resume: bool, watch: Watch) -> list[Row]:
     targets = _targets(run, learnt, encoder, watch)
     if run.compare:
         plain = PairEncoder(run.encoder, run.longest)
-        _tuned(plain, Nesting((encoder.width,)), learnt, targets, run, run.out / "plain", resume, watch, PLAIN)
+        _tuned(plain, Nesting((encoder.width,)), None, learnt, targets, run, run.out / "plain", resume, watch, PLAIN)
         if state.is_main_process:
             found[PLAIN] = found_by(*_sides(plain, asked, f"measure {PLAIN}", watch), asked, nesting)
-    _tuned(encoder, nesting, learnt, targets, run, run.out / "nested", resume, watch, NESTED)
+    first = _begun(encoder, learnt, nesting, run, watch)
+    (start,) = first.maps_
+    assert isinstance(start, Rotation)
+    _tuned(encoder, nesting, start, learnt, targets, run, run.out / "nested", resume, watch, NESTED)
     if not state.is_main_process:
         return []
     sides = _sides(encoder, asked, f"measure {NESTED}", watch)
-    found[NESTED] = found_by(*sides, asked, nesting)
-    adaptor = _turned(encoder, learnt, nesting, run.train.seed, watch)
+    found[NESTED] = found_by(start(sides[0]), start(sides[1]), asked, nesting)
+    adaptor = _turned(encoder, learnt, nesting, run.train.seed, watch, _TURNED_BY)
     found[TURNED] = found_by(adaptor.transform(sides[0]), adaptor.transform(sides[1]), asked, nesting)
     _save(encoder, adaptor, run.out)
     rows = rows_of(found, nesting)
@@ -126,6 +133,7 @@ def _targets(run: PairRun, learnt: TextPairs, encoder: PairEncoder, watch: Watch
 def _tuned(
     encoder: PairEncoder,
     nesting: Nesting,
+    start: Rotation | None,
     learnt: TextPairs,
     targets: np.ndarray,
     run: PairRun,
@@ -135,7 +143,14 @@ def _tuned(
     name: str,
 ) -> None:
     texts = [*learnt.queries, *learnt.documents]
-    objective = PairObjective(encoder, texts, nesting, temperature=run.temperature, chunk=run.chunk)
+    objective = PairObjective(
+        encoder,
+        texts,
+        nesting,
+        temperature=run.temperature,
+        chunk=run.chunk,
+        rotation=None if start is None else torch.from_numpy(start.matrix),
+    )
     with watch.task(f"train {name}") as step:
         fit(
             objective,
@@ -160,9 +175,25 @@ def _sides(encoder: PairEncoder, pairs: TextPairs, task: str, watch: Watch) -> t
     return both[: len(pairs.queries)], both[len(pairs.queries) :]
 
 
-def _turned(encoder: PairEncoder, learnt: TextPairs, nesting: Nesting, seed: int, watch: Watch) -> MatryoshkaAdaptor:
-    """The finishing rotation, by the training pairs."""
-    pairs: Sequence[int] = np.sort(np.random.default_rng(seed).permutation(len(learnt))[:_TURNED_BY]).tolist()
+def _begun(encoder: PairEncoder, learnt: TextPairs, nesting: Nesting, run: PairRun, watch: Watch) -> MatryoshkaAdaptor:
+    """The rotation that nested training begins with: learnt once, by the first of several processes, and kept.
+
+    What is kept is of these settings, so that a run that goes on has the rotation that it began with.
+    """
+    about = [run.encoder, run.longest, str(nesting), run.train.seed, learnt.queries, learnt.documents]
+    folder = run.out / f"start-{zlib.crc32(repr(about).encode()):08x}"
+    state = this_process()
+    if state.is_main_process and not folder.is_dir():
+        _turned(encoder, learnt, nesting, run.train.seed, watch, _BEGUN_BY).save(folder)
+    state.wait_for_everyone()
+    return MatryoshkaAdaptor.load(folder)
+
+
+def _turned(
+    encoder: PairEncoder, learnt: TextPairs, nesting: Nesting, seed: int, watch: Watch, most: int
+) -> MatryoshkaAdaptor:
+    """A rotation by training pairs, so many at most."""
+    pairs: Sequence[int] = np.sort(np.random.default_rng(seed).permutation(len(learnt))[:most]).tolist()
     chosen = learnt.take(np.array(pairs))
     a, b = _sides(encoder, chosen, "encode for the rotation", watch)
     with watch.task("turn") as step:
