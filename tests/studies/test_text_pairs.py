@@ -78,7 +78,13 @@ def test_trained_measured_saved_and_loaded_by_sentence_transformers(folder: Path
     assert np.allclose(load_vectors(tmp_path / "x.parquet"), found, atol=1e-5)
     assert load_labels(tmp_path / "x.parquet", key="id").tolist() == ["0", "1"]
     assert refused(here(*command)).startswith("folder must be")
+    (start,) = out.glob("start-*")  # a run that goes on begins with the rotation that is there
+    begun = MatryoshkaAdaptor.load(start)
+    matrix = begun.maps_[0].matrix
+    assert np.allclose(matrix @ matrix.T, np.eye(16), atol=1e-5)
+    stamp = start.stat().st_mtime_ns
     again = here(*command, "--query-prompt", "query: ", "--resume", "--json")
+    assert [each.stat().st_mtime_ns for each in out.glob("start-*")] == [stamp]
     assert again.returncode == 0, again.stderr
     assert {row["value"] for row in map(json.loads, again.stdout.splitlines()) if row["system"] == "nested"} == {
         row["value"] for row in rows if row["system"] == "nested"

@@ -51,6 +51,20 @@ def test_the_loss_is_that_of_all_texts_at_once() -> None:
     assert torch.allclose(found.per_dim, wanted.per_dim, atol=1e-5)
 
 
+def test_a_rotation_turns_what_the_prefixes_are_of_and_does_not_learn() -> None:
+    queries, targets = batch()
+    model, rotation = Letters(), torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(3)))[0]
+    objective = PairObjective(model, TEXTS, NESTING, temperature=0.1, chunk=3, rotation=rotation)
+    found = objective(queries, targets[:, :1])
+    x, y = (model.embed([TEXTS[int(i)] for i in rows]) @ rotation for rows in (queries, targets[:, 0]))
+    wanted = contrastive(x, y, NESTING, 0.1, groups=torch.tensor([0, 1, 2, 3, 0]), symmetric=False)
+    assert torch.allclose(found.per_dim, wanted.per_dim, atol=1e-5)
+    plain = PairObjective(model, TEXTS, NESTING, temperature=0.1)(queries, targets[:, :1])
+    assert torch.allclose(found.per_dim[-1], plain.per_dim[-1], atol=1e-5)  # full width is as it was
+    assert not torch.allclose(found.per_dim[0], plain.per_dim[0], atol=1e-2)
+    assert {name for name, _ in objective.named_parameters()} == {f"model.{n}" for n, _ in model.named_parameters()}
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_chunks_change_no_gradient_and_hold_one_at_a_time(dropout: float) -> None:
     queries, targets = batch()
