@@ -7,15 +7,13 @@ from collections.abc import Mapping
 
 from nestling.data.cache import data_folder
 from nestling.errors import InputError
-from nestling.evaluation import save_rows
 from nestling.studies.align_icons.models import Models
 from nestling.studies.align_icons.pairs import Pairs, study_pairs
 from nestling.studies.align_icons.settings import Settings, get_settings
 from nestling.studies.align_icons.table import measured, section
 from nestling.studies.page import check_report_folder
-from nestling.studies.reproduce.about import where
 from nestling.studies.reproduce.asked import Asked
-from nestling.studies.reproduce.publish import Found, publish
+from nestling.studies.reproduce.publish import Found, publish_alone
 from nestling.studies.reproduce.section import Section
 from nestling.studies.watch import Watch
 
@@ -45,14 +43,10 @@ def run(settings: Settings, pairs: Pairs, asked: Asked, *, watch: Watch) -> Mapp
     started = time.monotonic()
     watch.say(pairs.about)
     models = Models(asked.runs or data_folder() / "reproduce" / NAME, pairs, settings, watch)
-    asked.out.mkdir(parents=True, exist_ok=True)
     models.prepare()
     rows = measured(models)
-    save_rows(rows, asked.out / f"{NAME}.jsonl")
     found = Found(rows, section(rows, settings), settings.command)
-    machines = [where(settings.seeds, (time.monotonic() - started) / 60)]
-    publish({NAME: found}, _about(pairs, settings), machines, asked.out, watch)
-    return {NAME: found.section}
+    return publish_alone(NAME, found, _about(pairs, settings), settings.seeds, started, asked.out, watch)
 
 
 def _about(pairs: Pairs, settings: Settings) -> str:

@@ -6,15 +6,13 @@ import time
 from collections.abc import Mapping
 
 from nestling.data.cache import data_folder
-from nestling.evaluation import save_rows
 from nestling.studies.masked_words.models import Models
 from nestling.studies.masked_words.settings import Settings, get_settings
 from nestling.studies.masked_words.table import measured, section
 from nestling.studies.masked_words.words import Words, study_words
 from nestling.studies.page import check_report_folder
-from nestling.studies.reproduce.about import where
 from nestling.studies.reproduce.asked import Asked
-from nestling.studies.reproduce.publish import Found, publish
+from nestling.studies.reproduce.publish import Found, publish_alone
 from nestling.studies.reproduce.section import Section
 from nestling.studies.watch import Watch
 
@@ -40,14 +38,10 @@ def run(settings: Settings, asked: Asked, *, watch: Watch) -> Mapping[str, Secti
     words = study_words(settings, watch)
     watch.say(_about(words, settings))
     models = Models(asked.runs or data_folder() / "reproduce" / words.name, words, settings, watch)
-    asked.out.mkdir(parents=True, exist_ok=True)
     models.prepare()
     rows = measured(models)
-    save_rows(rows, asked.out / f"{NAME}.jsonl")
     found = Found(rows, section(rows, settings), settings.command)
-    machines = [where(settings.seeds, (time.monotonic() - started) / 60)]
-    publish({NAME: found}, _about(words, settings), machines, asked.out, watch)
-    return {NAME: found.section}
+    return publish_alone(NAME, found, _about(words, settings), settings.seeds, started, asked.out, watch)
 
 
 def _about(words: Words, settings: Settings) -> str:

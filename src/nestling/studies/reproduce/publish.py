@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nestling.evaluation import Row
+from nestling.evaluation import Row, save_rows
 from nestling.files import write_file
+from nestling.studies.reproduce.about import where
 from nestling.studies.reproduce.markdown import markdown
 from nestling.studies.reproduce.report import write_report
 from nestling.studies.reproduce.section import Section
@@ -44,6 +46,20 @@ def publish(found: Mapping[str, Found], about: str, machines: Sequence[str], out
     commands = {name: each.command for name, each in found.items()}
     write_report(sections, {name: each.rows for name, each in found.items()}, commands, about, machines, out)
     write_file(out / "results.md", markdown(sections, commands, about, machines))
+
+
+def publish_alone(
+    name: str, found: Found, about: str, seeds: Sequence[int], began: float, out: Path, watch: Watch
+) -> Mapping[str, Section]:
+    """The report of a study that is one table: its rows as ``NAME.jsonl`` too.
+
+    Args:
+        found, about, out: as of `publish`; seeds, began: what ran, and since when by `time.monotonic`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    save_rows(found.rows, out / f"{name}.jsonl")
+    publish({name: found}, about, [where(seeds, (time.monotonic() - began) / 60)], out, watch)
+    return {name: found.section}
 
 
 def show(section: Section, watch: Watch) -> None:

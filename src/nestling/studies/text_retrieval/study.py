@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from nestling.data.cache import data_folder
 from nestling.errors import InputError
-from nestling.evaluation import Row, save_rows
+from nestling.evaluation import Row
 from nestling.studies.page import check_report_folder
-from nestling.studies.reproduce.about import where
 from nestling.studies.reproduce.asked import Asked
-from nestling.studies.reproduce.publish import Found, publish
+from nestling.studies.reproduce.publish import Found, publish_alone
 from nestling.studies.reproduce.section import Section
 from nestling.studies.text_retrieval.judged import judged
 from nestling.studies.text_retrieval.settings import Settings, get_settings
@@ -49,12 +48,8 @@ def run(settings: Settings, asked: Asked, *, watch: Watch) -> Mapping[str, Secti
         watch.say(f"{task.name}: {task.about}")
         rows += rows_of(task, judged(task, settings, folder, watch))
         tasks.append(task)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    save_rows(rows, asked.out / f"{NAME}.jsonl")
     found = Found(rows, section(rows, tasks), settings.command)
-    machines = [where(settings.seeds, (time.monotonic() - started) / 60)]
-    publish({NAME: found}, _about(tasks, settings), machines, asked.out, watch)
-    return {NAME: found.section}
+    return publish_alone(NAME, found, _about(tasks, settings), settings.seeds, started, asked.out, watch)
 
 
 def _about(tasks: Sequence[Task], settings: Settings) -> str:
