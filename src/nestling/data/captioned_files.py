@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from nestling.data.decoding import Decoder, View
-from nestling.data.parts import part_of
+from nestling.data.parts import held_out_texts
 from nestling.data.samples import Fault, Sample, Samples
 from nestling.data.tokens import Tokenizer
 from nestling.data.tree import Unreadable, check_listed, images_below
@@ -137,9 +137,7 @@ def captioned_files(
     whole = files(paths, captions)
     if val_fraction == 0:
         return CaptionedTree(whole, None, silent, tuple(unreadable))
-    held = np.array([part_of(caption, (1 - val_fraction,)) == 1 for caption in captions])
-    if held.all() or not held.any():
-        raise InputError.of("val_fraction", "one that leaves captions to both parts", val_fraction, "Change it.")
+    held = held_out_texts(captions, val_fraction)
     return CaptionedTree(whole.take(np.flatnonzero(~held)), whole.take(np.flatnonzero(held)), silent, tuple(unreadable))
 
 

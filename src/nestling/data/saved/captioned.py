@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from nestling.data.decoding import Decoder, View
-from nestling.data.parts import part_of
+from nestling.data.parts import held_out_texts
 from nestling.data.samples import Fault, Sample, Samples
 from nestling.data.saved.layout import SavedSet, picture_of, training_and_validation
 from nestling.data.saved.pictures import picture_column
@@ -129,7 +129,5 @@ def saved_captions(
         return train, opened(beside)[0]
     if val_fraction == 0:
         return train, None
-    held = np.array([part_of(caption, (1 - val_fraction,)) == 1 for caption in captions])
-    if held.all() or not held.any():
-        raise InputError.of("val_fraction", "one that leaves captions to both parts", val_fraction, "Change it.")
+    held = held_out_texts(captions, val_fraction)
     return train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))

@@ -69,6 +69,7 @@ class BertEncoder(Backbone):
         begins = FAMILIES[family]
         net = _network or network(f"{begins}Config", f"{begins}Model", fields, generator, add_pooling_layer=False)
         about = cast(Any, net.config)
+        # BERT is not named: folders written before there were others say nothing, and stay what they are.
         config = {"architecture": fields, "pooling": pooling} | ({} if family == "bert" else {"family": family})
         super().__init__(net, about.hidden_size, ending, config)
         self.family = family
