@@ -42,7 +42,8 @@ def test_cosines_of_all_prefixes() -> None:
 
 @pytest.mark.parametrize("first", [4, 6])
 def test_the_divergence_of_neighbours(first: int) -> None:
-    objective = NeighbourRotation(SHORT, 6, 0.3, first)
+    everything = drawn(30, 6, seed=7)  # the batch is not like the rows that it is of
+    objective = NeighbourRotation(SHORT, 5 * everything.T @ everything, 0.3, first)
     turn = turned(objective)
     with torch.no_grad():
         objective.scales.copy_(torch.tensor([1.0, 0.5]))
@@ -58,7 +59,7 @@ def test_the_divergence_of_neighbours(first: int) -> None:
             q = np.exp([cosine(turn @ rows[i], turn @ rows[j], m) * scale for j in others])
             p, q = p / p.sum(), q / q.sum()
             total += float((p * np.log(p / q)).sum()) / 3
-        lengths = [(float((turn @ r)[:m].square().sum()), float(r.square().sum())) for r in rows]
+        lengths = [(float((turn @ r)[:m].square().sum()), float(r.square().sum())) for r in everything]
         total += SPREAD * (1 - sum(kept for kept, _ in lengths) / sum(whole for _, whole in lengths))
         assert loss.per_dim[k] == pytest.approx(total, abs=1e-5)
     assert loss.total.item() == pytest.approx(float(loss.per_dim[0] + 0.5 * loss.per_dim[1]), abs=1e-5)

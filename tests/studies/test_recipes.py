@@ -27,7 +27,7 @@ from nestling.studies.sharding import shard_tree
 from nestling.studies.watch import Silent
 from nestling.training.checkpoint import saved
 from tests.cli.command import here, nestling, refused, torchrun
-from tests.data.pictures import tree
+from tests.data.pictures import handwriting
 from tests.models.test_encoders import ALIGN_IMAGE, BERT
 
 NAMES = names()
@@ -48,7 +48,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipes")
-    tree(folder / "tree", classes=3, each=20)
+    handwriting(folder / "tree", classes=3, each=20)
     shard_tree(folder / "tree", folder / "shards", val_fraction=0.2, most=9, seed=0, watch=Silent())
     (folder / "texts").mkdir()
     for file in DOCS.glob("*.md"):  # real sentences
@@ -61,12 +61,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def captioned(files: Path, shards: Path) -> None:
-    """Bands of light at five heights, told in words with a number; the same pairs in files and in shards."""
-    tree(files, classes=5, each=12)
+    """Handwritten digits, told in words with a number; the same pairs in files and in shards."""
+    handwriting(files, classes=5, each=12)
     paths = sorted(files.rglob("*.??g"))
-    captions = [
-        f"{('first', 'second', 'third', 'fourth', 'fifth')[int(p.parent.name[-1])]} band of {p.stem}" for p in paths
-    ]
+    words = ("zero", "one", "two", "three", "four")
+    captions = [f"a handwritten {words[int(p.parent.name[-1])]}, number {p.stem}" for p in paths]
     for path, caption in zip(paths, captions, strict=True):
         path.with_suffix(".txt").write_text(caption + "\n")
     write_shards([str(path) for path in paths], captions, shards, most=15)

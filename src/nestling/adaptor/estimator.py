@@ -191,10 +191,10 @@ class MatryoshkaAdaptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         settings = self._settings(nesting, material)
         sides = (material.x,) if material.partners is None else (material.x, material.partners)
         phases = phases_of(material, settings, self.progress)
-        gram = checked_gram(*sides, told=phases.next())  # also where it is not needed: all rows are looked at once
+        gram = checked_gram(*sides, told=phases.next())
         begin = directions_of(gram) if start is None else start
         learning = _learning()
-        self.maps_, self.n_steps_ = learning.learnt(material, begin, settings, phases)
+        self.maps_, self.n_steps_ = learning.learnt(material, begin, gram, settings, phases)
         self.nesting_ = nesting
         return self
 

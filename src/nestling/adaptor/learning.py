@@ -25,7 +25,11 @@ _PASSES = 40  # over few rows, at most
 
 
 def learnt(
-    material: Material, start: Float[np.ndarray, "d d"], settings: Settings, phases: Phases
+    material: Material,
+    start: Float[np.ndarray, "d d"],
+    gram: Float[np.ndarray, "d d"],
+    settings: Settings,
+    phases: Phases,
 ) -> tuple[tuple[Map, ...], int]:
     """The maps, one for both sides or one for each, and the steps that were done.
 
@@ -34,6 +38,7 @@ def learnt(
     Args:
         material: what is learnt from.
         start: an orthogonal map (d, d) to begin with, applied as x · start.
+        gram: Σ x xᵀ over all rows of all sides.
         settings: how.
         phases: hear of the neighbours and of the steps.
 
@@ -44,7 +49,7 @@ def learnt(
     given = feeds(material, settings, phases) if turns or bends else None
     steps = 0
     if given is not None and turns:
-        rotation, steps = _rotation(given, material, start, settings, phases)
+        rotation, steps = _rotation(given, material, start, gram, settings, phases)
         start = start.copy()
         start[:, : len(rotation)] @= rotation.T
     if given is None or not bends:
@@ -54,7 +59,12 @@ def learnt(
 
 
 def _rotation(
-    given: Feeds, material: Material, start: Float[np.ndarray, "d d"], settings: Settings, phases: Phases
+    given: Feeds,
+    material: Material,
+    start: Float[np.ndarray, "d d"],
+    gram: Float[np.ndarray, "d d"],
+    settings: Settings,
+    phases: Phases,
 ) -> tuple[Float[np.ndarray, "t t"], int]:
     """R in float64, behind the start; rows turn as x · Rᵀ, by their first numbers if R is smaller."""
     width = len(start)
@@ -71,7 +81,8 @@ def _rotation(
         dims = tuple(m for m in short if m < turned)
         if not dims:
             return np.eye(1), 0
-        objective = NeighbourRotation(Nesting(dims), width, settings.temperature, turned)
+        spread = torch.from_numpy((start.T @ gram @ start).astype(np.float32))
+        objective = NeighbourRotation(Nesting(dims), spread, settings.temperature, turned)
     steps = _trained(objective, given.turned(start, length), settings, rate, told)
     return objective.turn.double()().detach().numpy(), steps
 

@@ -29,10 +29,16 @@ def cosines(x: Float[Tensor, "b d"], y: Float[Tensor, "c d"], nesting: Nesting) 
         yield dots * norms[0].rsqrt()[:, None] * norms[1].rsqrt()
 
 
-def left_out(turned: Float[Tensor, "b w"], x: Float[Tensor, "b d"], nesting: Nesting) -> Float[Tensor, " K"]:
-    """Which share of the squared lengths a prefix leaves out: what the uncentred PCA makes smallest."""
-    kept = torch.stack([turned[:, ring].square().sum() for ring in nesting.rings()]).cumsum(0)
-    return 1 - kept / x.square().sum().clamp(min=1e-12)
+def left_out(turn: Float[Tensor, "w t"], gram: Float[Tensor, "t t"], nesting: Nesting) -> Float[Tensor, " K"]:
+    """Which share of all squared lengths a prefix leaves out: what the uncentred PCA makes smallest.
+
+    Args:
+        turn: the first w rows of a rotation of the first t numbers.
+        gram: Σ x xᵀ of those numbers, over the Σ x² of all of them.
+        nesting: of w numbers.
+    """
+    kept = ((turn @ gram) * turn).sum(1)
+    return 1 - torch.stack([kept[ring].sum() for ring in nesting.rings()]).cumsum(0)
 
 
 def weighed(parts: list[Tensor], nesting: Nesting, weights: Tensor | None) -> NestedLoss:
@@ -49,25 +55,28 @@ class NeighbourRotation(Objective):
     over all rows of the batch but i itself: its mined neighbours, and those of the others as strangers. τ_m is learnt
     beside R, because short prefixes crowd all cosines near one. The divergence alone may throw away the loud directions
     that classes lie in; so the share of the squared lengths that a prefix leaves out, which the uncentred PCA makes
-    smallest, is added `SPREAD` times.
+    smallest, is added `SPREAD` times: of all rows, by their Gram matrix, because a batch is full of neighbours, and
+    those are of the dense regions.
 
     R turns the first numbers alone. Where a prefix is not short, principal components are hardly improved: there they
     stay, and nothing is lost.
 
     Args:
         nesting: prefixes narrower than what is turned.
-        width: d.
+        gram: Σ x xᵀ over all rows x, as they come here but for one factor.
         temperature: τ.
         turned: how many numbers.
     """
 
     divisible = False
+    gram: Tensor
 
-    def __init__(self, nesting: Nesting, width: int, temperature: float, turned: int) -> None:
+    def __init__(self, nesting: Nesting, gram: Float[Tensor, "d d"], temperature: float, turned: int) -> None:
         super().__init__()
         self.nesting, self.temperature, self.turned = nesting, temperature, turned
         self.turn = Rotation(turned)
-        self.whole = Nesting((width,))
+        self.whole = Nesting((len(gram),))
+        self.register_buffer("gram", gram[:turned, :turned] / gram.trace().clamp(min=1e-30), persistent=False)
         self.scales = nn.Parameter(torch.full((len(nesting),), -math.log(temperature)))
 
     def forward(
@@ -84,7 +93,7 @@ class NeighbourRotation(Objective):
             least = torch.special.entr(wished).sum(1).mean()
         turn = self.turn()[: self.nesting.width].T
         turned = others[:, : self.turned] @ turn  # the anchors come first
-        rest = left_out(turned, others, self.nesting)
+        rest = left_out(turn.T, self.gram, self.nesting)
         found = cosines(turned[: len(inputs)], turned, self.nesting)
         parts = [
             F.cross_entropy(self._without_itself(near * scale.exp()), wished) - least + SPREAD * off
